@@ -1,0 +1,1 @@
+"""Derivatives of graphs: `pull_back` (reverse mode) and `push_forward` (forward mode)."""

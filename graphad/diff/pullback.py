@@ -1,0 +1,126 @@
+"""Reverse mode: cotangents of outputs to cotangents of any earlier values.
+
+Each node is linearised and transposed in one step: linear and bilinear operations have a
+transpose; an elementwise operation's Jacobian is diagonal, so its transpose is `scale` by the
+partial; a linearised operation's jvp is built on placeholders and transposed by this same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphad.graph import Builder, Node, dependents, reachable, replay
+from graphad.ops.control import barrier, placeholder
+from graphad.ops.scalar import scale
+from graphad.ops.value import Value
+from graphad.spec import Spec
+
+
+def pull_back(
+    builder: Builder,
+    outputs: Sequence[int],
+    cotangents: Sequence[Value | None],
+    sources: Sequence[int],
+    stop: Sequence[int] = (),
+) -> list[Value | None]:
+    """The cotangent of each source, None where no output depends on it.
+
+    `stop`: values that are taken as constants, as tf.gradients' stop_gradients.
+    """
+    last = max(outputs, default=-1)
+    active = dependents(builder.nodes, sources, last) & reachable(builder.nodes, outputs)
+    totals: dict[int, Value] = {}
+    for output, ct in zip(outputs, cotangents, strict=True):
+        if ct is not None and output in active:
+            _accumulate(totals, output, ct)
+    picks: dict[int, list[int]] = {}
+    stopped = set(stop)
+    kept = set(sources)
+    for node_id in sorted(active, reverse=True):
+        node = builder.nodes[node_id]
+        if node.op.name == "call":
+            _through_call(builder, node, picks.get(node_id, []), totals, active)
+            continue
+        ct = totals.get(node_id) if node_id in kept else totals.pop(node_id, None)
+        if node.op.name == "pick":
+            if ct is not None:
+                totals[node_id] = ct
+            picks.setdefault(node.args[0], []).append(node_id)
+            continue
+        if ct is None or node_id in stopped:
+            continue
+        with builder.at(node.where):
+            for arg, part in transposed(builder, node, ct, active):
+                _accumulate(totals, arg, part)
+    return [totals.get(s) if s in active else None for s in sources]
+
+
+def _accumulate(totals, node, ct):
+    totals[node] = totals[node] + ct if node in totals else ct
+
+
+def _wanted(builder, node: Node, active) -> list[int]:
+    linear = node.op.linear_args
+    return [
+        i
+        for i, a in enumerate(node.args)
+        if a in active
+        and (linear is None or i in linear)
+        and isinstance(builder.nodes[a].spec, Spec)
+        and builder.nodes[a].spec.is_float
+    ]
+
+
+def transposed(builder: Builder, node: Node, ct: Value, active) -> list[tuple[int, Value]]:
+    """(argument id, cotangent) for each active argument of one node."""
+    op = node.op
+    if op.family in ("source", "opaque") or not node.spec.is_float:
+        return []
+    wanted = _wanted(builder, node, active)
+    if not wanted:
+        return []
+    args = [Value(builder, a) for a in node.args]
+    if op.transpose is not None:
+        specs = [a.spec for a in args]
+        return [(node.args[i], op.transpose(ct, i, args, specs, node.options)) for i in wanted]
+    if op.partials is not None:
+        partials = op.partials(*args, Value(builder, node.id))
+        return [
+            (node.args[i], scale(ct, partials[i])) for i in wanted if partials[i] is not None
+        ]
+    assert op.jvp is not None, op
+    return _through_jvp(builder, node, ct, args, wanted)
+
+
+def _through_jvp(builder, node, ct, args, wanted):
+    tangents: list[Any] = [
+        placeholder(ct, args[i].spec) if i in wanted else None for i in range(len(args))
+    ]
+    out = node.op.jvp(tangents, args, Value(builder, node.id), node.options)
+    holes = [tangents[i].id for i in wanted]
+    parts = pull_back(builder, [out.id], [ct], holes)
+    return [
+        (node.args[i], p) for i, p in zip(wanted, parts, strict=True) if p is not None
+    ]
+
+
+def _through_call(builder, node, picked, totals, active):
+    """Cotangents through a sub-graph: recomputed for a checkpoint, by the rule for a custom."""
+    indexed = {builder.nodes[p].param("index"): totals.pop(p, None) for p in picked}
+    specs = node.spec
+    cts = [indexed.get(i) for i in range(len(specs))]
+    first = next((ct for ct in cts if ct is not None), None)
+    if first is None:
+        return
+    wanted = _wanted(builder, node, active)
+    with builder.at(node.where):
+        if node.param("kind") == "custom":
+            parts = node.param("rule").pull(builder, node, cts, wanted)
+        else:
+            inner = [barrier(Value(builder, a), first).id for a in node.args]
+            outs = replay(node.param("graph"), builder, inner)
+            parts = pull_back(builder, outs, cts, [inner[i] for i in wanted])
+    for i, part in zip(wanted, parts, strict=True):
+        if part is not None:
+            _accumulate(totals, node.args[i], part)

@@ -1,0 +1,96 @@
+"""The few families of operation, as data.
+
+An operation says everything about itself in one `Op`: what it means (`reference`), its shape
+rule (`infer`), its derivative, how it batches and how it is lowered. The families fix which of
+these are needed:
+
+- elementwise: `meaning` (a sympy expression) and a `body`; the Jacobian is diagonal.
+- linear: linear in all (or the listed) arguments; `transpose` is its whole derivative.
+- bilinear: linear in each of two arguments; likewise `transpose`.
+- linearised: `jvp` builds the tangent from other operations.
+- opaque: no derivative, stated (`nondiff` says why when it matters).
+- source: no arguments (`const`, `iota`, `input`).
+- control: holds Graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+FAMILIES = (
+    "elementwise",
+    "linear",
+    "bilinear",
+    "linearised",
+    "opaque",
+    "source",
+    "control",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One primitive operation; see the module's text for what each family needs.
+
+    infer(specs, params) -> Spec;  reference(arrays, params, spec) -> array
+    partials(*args, out) -> tuple of Values or numbers (None: the partial is zero)
+    jvp(tangents, args, out, params) -> tangent Value (a tangent that is None is zero)
+    transpose(ct, i, args, specs, params) -> cotangent of argument i
+    batch(args, batched, size, params) -> Value with the batch axis first
+    body: a Python expression of {0}, {1}, ... and {zero}, {one}, {half} in the result's dtype
+    takes: 'float' (integers are promoted to float64), 'same', or 'bool'
+    domain: for tests, an interval for each argument
+    """
+
+    name: str
+    family: str
+    infer: Callable[..., Any]
+    reference: Callable[..., Any]
+    arity: int | None = None
+    meaning: Callable[..., Any] | None = None
+    partials: Callable[..., Any] | None = None
+    jvp: Callable[..., Any] | None = None
+    transpose: Callable[..., Any] | None = None
+    batch: Callable[..., Any] | None = None
+    linear_args: tuple[int, ...] | None = None
+    body: str | Callable[..., str] | None = None
+    lowering: str = "loop"
+    takes: str = "same"
+    cost: int = 1
+    domain: tuple = ((-3.0, 3.0),)
+    paper: str = ""
+
+    def __post_init__(self):
+        assert self.family in FAMILIES, self.family
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def __reduce__(self):
+        return (find, (self.name,))
+
+
+@dataclass
+class Table:
+    """Every primitive by name, and the NumPy callables that are traced."""
+
+    ops: dict[str, Op] = field(default_factory=dict)
+    numpy: dict[Any, Callable] = field(default_factory=dict)
+    examples: dict[str, list] = field(default_factory=dict)
+
+
+TABLE = Table()
+
+
+def register(op: Op) -> Op:
+    """Put an operation in the table; a second of the same name is a defect."""
+    assert op.name not in TABLE.ops, op.name
+    TABLE.ops[op.name] = op
+    return op
+
+
+def find(name: str) -> Op:
+    """The operation called `name`."""
+    return TABLE.ops[name]

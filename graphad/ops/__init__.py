@@ -1,0 +1,5 @@
+"""The table: importing this module declares every operation."""
+
+from graphad.ops import array, control, linalg, numpy_math, numpy_shape, reduce, scalar
+
+__all__ = ["array", "control", "linalg", "numpy_math", "numpy_shape", "reduce", "scalar"]

@@ -1,0 +1,331 @@
+"""Elementwise operations: one declaration each.
+
+`meaning` is the sympy expression of the operation; its partials come from `sympy.diff` unless
+the declaration gives better ones (stable at extremes, or using the output). `body` is what a
+kernel computes. `domain` is where tests sample. Ties and end points: docs/derivatives.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphad.op import TABLE, Op, find, register
+from graphad.ops.symbolic import partials_of
+from graphad.ops.value import Value, add, apply, broadcast, convert, full, select
+from graphad.spec import Spec
+
+BOOL = np.dtype("?")
+
+
+def _infer_same(specs, params):
+    first = specs[0]
+    assert all(s.shape == first.shape and s.dtype == first.dtype for s in specs), specs
+    return Spec(first.shape, first.dtype, all(s.weak for s in specs))
+
+
+def _infer_bool(specs, params):
+    return Spec(specs[0].shape, BOOL)
+
+
+def _infer_select(specs, params):
+    return Spec(specs[1].shape, specs[1].dtype, specs[1].weak and specs[2].weak)
+
+
+def batch_elementwise(name):
+    """The batching rule of the family: unbatched operands are repeated along the new axis."""
+
+    def rule(args, batched, size, params):
+        shape = next((size, *a.shape[1:]) for a, b in zip(args, batched, strict=True) if b)
+        full_args = [
+            a if b else broadcast(a, shape, range(1, len(shape)))
+            for a, b in zip(args, batched, strict=True)
+        ]
+        return add(args[0], name, full_args, **params)
+
+    return rule
+
+
+def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same", public=True, **more):
+    """Declare an elementwise operation and the NumPy function that it is."""
+    if partials is None and meaning is not None:
+        partials = partials_of(meaning)
+    family = "elementwise" if partials is not None else "opaque"
+    op = register(
+        Op(
+            name=name,
+            family=more.pop("family", family),
+            infer={"same": _infer_same, "bool": _infer_bool, "select": _infer_select}[result],
+            reference=lambda arrays, params, spec: ufunc(*arrays),
+            arity=more.pop("arity", getattr(ufunc, "nin", None)),
+            meaning=meaning,
+            partials=partials,
+            batch=batch_elementwise(name),
+            body=body,
+            **more,
+        )
+    )
+    if public:
+        TABLE.numpy[ufunc] = lambda *xs, dtype=None, _name=name: _cast(apply(_name, *xs), dtype)
+    return op
+
+
+def _cast(x, dtype):
+    return x if dtype is None else convert(x, dtype)
+
+
+def _sym(name):
+    """A sympy function by name, imported when first needed."""
+
+    def call(*args):
+        import sympy
+
+        return getattr(sympy, name)(*args)
+
+    return call
+
+
+def _linear(rule):
+    """transpose for operations whose cotangent needs only ct and the argument's position."""
+    return lambda ct, i, args, specs, params: rule(ct, i)
+
+
+# -- arithmetic ---------------------------------------------------------------------------------
+elementwise(
+    "add", np.add, "({0} + {1})", meaning=lambda x, y: x + y, family="linear",
+    transpose=_linear(lambda ct, i: ct), takes="number",
+)  # fmt: skip
+elementwise(
+    "sub", np.subtract, "({0} - {1})", meaning=lambda x, y: x - y, family="linear",
+    transpose=_linear(lambda ct, i: ct if i == 0 else -ct), takes="number",
+)  # fmt: skip
+elementwise(
+    "neg", np.negative, "(-{0})", meaning=lambda x: -x, family="linear",
+    transpose=_linear(lambda ct, i: -ct), takes="number",
+)  # fmt: skip
+elementwise("mul", np.multiply, "({0} * {1})", meaning=lambda x, y: x * y,
+            partials=lambda x, y, out: (y, x), takes="number")  # fmt: skip
+elementwise("div", np.divide, "({0} / {1})", meaning=lambda x, y: x / y, takes="float",
+            partials=lambda x, y, out: (1.0 / y, -out / y), cost=5,
+            domain=((-3, 3), (0.2, 3)))  # fmt: skip
+
+
+def scale(tangent: Value, partial) -> Value:
+    """tangent * partial with a strong zero: an exact zero on either side gives zero."""
+    if isinstance(partial, (int, float)):
+        if partial == 1:
+            return tangent
+        if partial == 0:
+            return full(tangent, 0)
+        return add(tangent, "scale", [tangent, full(tangent, partial)])
+    return add(tangent, "scale", [tangent, partial])
+
+
+def _strong_multiply(x, y):
+    with np.errstate(all="ignore"):
+        return np.where((x == 0) | (y == 0), np.zeros((), x.dtype), x * y)
+
+
+register(
+    Op(
+        "scale", "bilinear", _infer_same,
+        lambda arrays, params, spec: _strong_multiply(*arrays),
+        arity=2,
+        transpose=lambda ct, i, args, specs, params: scale(ct, args[1 - i]),
+        batch=batch_elementwise("scale"),
+        body="(({0} * {1}) if (({0} != {zero}) & ({1} != {zero})) else {zero})",
+    )
+)  # fmt: skip
+
+
+def _power_partials(x, y, out):
+    return (
+        select(y == 0.0, 0.0, y * x ** (y - 1.0)),
+        select(x == 0.0, 0.0, out * apply("log", x)),
+    )
+
+
+def _power_reference(x, y):
+    return np.power(x, y)
+
+
+elementwise("power", np.power, "power({0}, {1})", meaning=lambda x, y: x**y,
+            partials=_power_partials, takes="number", cost=30, domain=((0.1, 3), (-2, 2)))  # fmt: skip
+
+# -- exponentials and logarithms ----------------------------------------------------------------
+elementwise("exp", np.exp, "math.exp({0})", meaning=_sym("exp"), takes="float",
+            partials=lambda x, out: (out,), cost=10)  # fmt: skip
+elementwise("expm1", np.expm1, "math.expm1({0})", meaning=lambda x: _sym("exp")(x) - 1,
+            takes="float", partials=lambda x, out: (apply("exp", x),), cost=12)  # fmt: skip
+elementwise("log", np.log, "math.log({0})", meaning=_sym("log"), takes="float",
+            partials=lambda x, out: (1.0 / x,), cost=10, domain=((0.05, 5),))  # fmt: skip
+elementwise("log2", np.log2, "math.log2({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
+            takes="float", partials=lambda x, out: (1.0 / (x * math.log(2)),), cost=10,
+            domain=((0.05, 5),))  # fmt: skip
+elementwise("log10", np.log10, "math.log10({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(10),
+            takes="float", partials=lambda x, out: (1.0 / (x * math.log(10)),), cost=10,
+            domain=((0.05, 5),))  # fmt: skip
+elementwise("log1p", np.log1p, "math.log1p({0})", meaning=lambda x: _sym("log")(1 + x),
+            takes="float", partials=lambda x, out: (1.0 / (1.0 + x),), cost=12,
+            domain=((-0.9, 5),))  # fmt: skip
+elementwise("sqrt", np.sqrt, "math.sqrt({0})", meaning=_sym("sqrt"), takes="float",
+            partials=lambda x, out: (0.5 / out,), cost=5, domain=((0.05, 5),))  # fmt: skip
+
+
+def _logaddexp_body(x, y):
+    m = np.maximum(x, y)
+    return np.where(x == y, x + np.log(np.asarray(2, x.dtype)), m + np.log1p(np.exp(-abs(x - y))))
+
+
+def _logaddexp_partials(x, y, out):
+    # The weights of a softmax of two: 1/(1+exp(y-x)), right where both are infinite and equal.
+    def weight(a, b):
+        return select(a == b, 0.5, 1.0 / (1.0 + apply("exp", b - a)))
+
+    return weight(x, y), weight(y, x)
+
+
+elementwise("logaddexp", np.logaddexp,
+            "({0} + {log2} if {0} == {1} else (max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))))",
+            meaning=lambda x, y: _sym("log")(_sym("exp")(x) + _sym("exp")(y)),
+            partials=_logaddexp_partials, takes="float", cost=25, domain=((-3, 3), (-3, 3)))  # fmt: skip
+
+# -- trigonometric and hyperbolic ---------------------------------------------------------------
+elementwise("sin", np.sin, "math.sin({0})", meaning=_sym("sin"), takes="float", cost=10,
+            partials=lambda x, out: (apply("cos", x),))  # fmt: skip
+elementwise("cos", np.cos, "math.cos({0})", meaning=_sym("cos"), takes="float", cost=10,
+            partials=lambda x, out: (-apply("sin", x),))  # fmt: skip
+elementwise("tan", np.tan, "math.tan({0})", meaning=_sym("tan"), takes="float", cost=15,
+            partials=lambda x, out: (1.0 + out * out,), domain=((-1.4, 1.4),))  # fmt: skip
+elementwise("arcsin", np.arcsin, "math.asin({0})", meaning=_sym("asin"), takes="float", cost=12,
+            partials=lambda x, out: (1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
+            domain=((-0.95, 0.95),))  # fmt: skip
+elementwise("arccos", np.arccos, "math.acos({0})", meaning=_sym("acos"), takes="float", cost=12,
+            partials=lambda x, out: (-1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
+            domain=((-0.95, 0.95),))  # fmt: skip
+elementwise("arctan", np.arctan, "math.atan({0})", meaning=_sym("atan"), takes="float", cost=12,
+            partials=lambda x, out: (1.0 / (1.0 + x * x),))  # fmt: skip
+
+
+def _arctan2_partials(y, x, out):
+    # y/(x²+y²) as (y/r)/r: no overflow where x² would.
+    r = apply("hypot", x, y)
+    return (x / r) / r, -(y / r) / r
+
+
+elementwise("arctan2", np.arctan2, "math.atan2({0}, {1})", meaning=_sym("atan2"), takes="float",
+            partials=_arctan2_partials, cost=20, domain=((-3, 3), (0.2, 3)))  # fmt: skip
+elementwise("sinh", np.sinh, "math.sinh({0})", meaning=_sym("sinh"), takes="float", cost=15,
+            partials=lambda x, out: (apply("cosh", x),))  # fmt: skip
+elementwise("cosh", np.cosh, "math.cosh({0})", meaning=_sym("cosh"), takes="float", cost=15,
+            partials=lambda x, out: (apply("sinh", x),))  # fmt: skip
+elementwise("tanh", np.tanh, "math.tanh({0})", meaning=_sym("tanh"), takes="float", cost=12,
+            partials=lambda x, out: (1.0 - out * out,))  # fmt: skip
+elementwise("hypot", np.hypot, "math.hypot({0}, {1})",
+            meaning=lambda x, y: _sym("sqrt")(x**2 + y**2), takes="float", cost=10,
+            partials=lambda x, y, out: (
+                select(out == 0.0, 0.0, x / out), select(out == 0.0, 0.0, y / out)
+            ))  # fmt: skip
+
+# -- pieces: kinks follow one convention each, docs/derivatives.md -------------------------------
+elementwise("sign", np.sign,
+            "({one} if {0} > {zero} else (-{one} if {0} < {zero} else ({zero} if {0} == {zero} else {0})))",
+            meaning=_sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
+elementwise("abs", np.absolute, "abs({0})", meaning=_sym("Abs"), takes="number",
+            partials=lambda x, out: (apply("sign", x),))  # fmt: skip
+elementwise("floor", np.floor, "math.floor({0})", meaning=_sym("floor"), takes="float",
+            partials=lambda x, out: (None,))  # fmt: skip
+
+
+def _greater_share(x, y):
+    """1 where x wins, 1/2 at a tie, else 0."""
+    return select(x > y, 1.0, select(x == y, 0.5, 0.0))
+
+
+elementwise("maximum", np.maximum, "({0} if (({0} >= {1}) | ({0} != {0})) else {1})",
+            meaning=_sym("Max"), takes="same",
+            partials=lambda x, y, out: (_greater_share(x, y), _greater_share(y, x)))  # fmt: skip
+elementwise("minimum", np.minimum, "({0} if (({0} <= {1}) | ({0} != {0})) else {1})",
+            meaning=_sym("Min"), takes="same",
+            partials=lambda x, y, out: (_greater_share(y, x), _greater_share(x, y)))  # fmt: skip
+
+# -- comparison and logic: no derivative ---------------------------------------------------------
+for _name, _ufunc, _sign in (
+    ("less", np.less, "<"),
+    ("less_equal", np.less_equal, "<="),
+    ("greater", np.greater, ">"),
+    ("greater_equal", np.greater_equal, ">="),
+    ("equal", np.equal, "=="),
+    ("not_equal", np.not_equal, "!="),
+):
+    elementwise(_name, _ufunc, f"({{0}} {_sign} {{1}})", result="bool", family="opaque")
+for _name, _ufunc, _sign in (
+    ("logical_and", np.logical_and, "({0} & {1})"),
+    ("logical_or", np.logical_or, "({0} | {1})"),
+    ("logical_xor", np.logical_xor, "({0} ^ {1})"),
+    ("logical_not", np.logical_not, "(not {0})"),
+):
+    elementwise(_name, _ufunc, _sign, result="bool", family="opaque", takes="bool")
+for _ufunc, _name in (
+    (np.bitwise_and, "logical_and"),
+    (np.bitwise_or, "logical_or"),
+    (np.bitwise_xor, "logical_xor"),
+    (np.invert, "logical_not"),
+):
+    TABLE.numpy[_ufunc] = lambda *xs, _name=_name: apply(_name, *xs)
+
+
+def _select_transpose(ct, i, args, specs, params):
+    zero = full(ct, 0)
+    return add(ct, "select", [args[0], ct, zero] if i == 1 else [args[0], zero, ct])
+
+
+register(
+    Op(
+        "select", "linear", _infer_select,
+        lambda arrays, params, spec: np.where(*arrays).astype(spec.dtype),
+        arity=3,
+        linear_args=(1, 2),
+        transpose=_select_transpose,
+        batch=batch_elementwise("select"),
+        body="({1} if {0} else {2})",
+    )
+)  # fmt: skip
+
+
+def _infer_convert(specs, params):
+    return Spec(specs[0].shape, params["dtype"])
+
+
+def _convert_reference(arrays, params, spec):
+    with np.errstate(all="ignore"):
+        return np.asarray(arrays[0]).astype(params["dtype"])
+
+
+register(
+    Op(
+        "convert", "linear", _infer_convert, _convert_reference,
+        arity=1,
+        transpose=lambda ct, i, args, specs, params: convert(ct, specs[0].dtype),
+        batch=batch_elementwise("convert"),
+        body="{cast}({0})",
+    )
+)  # fmt: skip
+
+# -- composites: written with the above, no rule of their own -----------------------------------
+TABLE.numpy[np.square] = lambda x: apply("mul", x, x)
+TABLE.numpy[np.reciprocal] = lambda x: apply("div", 1.0, x)
+TABLE.numpy[np.positive] = lambda x: x
+TABLE.numpy[np.fabs] = TABLE.numpy[np.absolute]
+TABLE.numpy[np.float_power] = lambda x, y: apply("power", x, y)
+
+
+def ties_are_documented() -> tuple[str, ...]:
+    """Operations whose derivative at a kink is a convention; docs/derivatives.md lists each."""
+    return ("abs", "sign", "maximum", "minimum", "power", "sqrt", "hypot", "floor")
+
+
+def body_of(name: str) -> str:
+    """The kernel expression of an elementwise operation."""
+    return str(find(name).body)

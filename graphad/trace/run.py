@@ -1,0 +1,124 @@
+"""One run of the user's code on traced values: a function and argument specs to a Graph."""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import NOWHERE, TraceError, Where
+from graphad.graph import Builder, Graph
+from graphad.ops.value import Value, lift
+from graphad.spec import Spec, Unify
+from graphad.trace import pytree
+from graphad.trace.tensor import Tensor
+
+
+def underlying(f: Callable) -> Callable:
+    """The Python function to trace: of an @njit function its source, else itself."""
+    python = getattr(f, "py_func", None)
+    return python if python is not None else f
+
+
+def trace(f: Callable, specs: Sequence[Spec], names: Sequence[str]) -> tuple[Graph, Any]:
+    """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
+
+    Where two symbolic dims must be equal the run starts again with one name for both.
+    """
+    specs = list(specs)
+    while True:
+        builder = Builder()
+        try:
+            leaves = [
+                Tensor(builder, builder.input(s, n)) for s, n in zip(specs, names, strict=True)
+            ]
+            out = f(leaves)
+            values, tree = lift_results(builder, leaves, out)
+            graph = builder.finish(v.id for v in values)
+        except Unify as found:
+            symbol, other = found.pair
+            specs = [s.put({symbol: other}) for s in specs]
+            continue
+        finally:
+            builder.open = False
+        return graph, tree
+
+
+def lift_results(builder: Builder, leaves, out) -> tuple[list[Value], Any]:
+    """The leaves of a result as Values of this builder."""
+    like = leaves[0] if leaves else Tensor(builder, builder.add("const", (), _ZERO, value=0.0))
+    results, tree = pytree.flatten(out)
+    for r in results:
+        if isinstance(r, str) or callable(r):
+            raise TraceError(
+                "result", f"a {type(r).__name__} cannot be returned", expected="arrays and numbers",
+                got=repr(r)[:60], fix="return it outside of the traced function",
+            )  # fmt: skip
+    values = [lift(like, r, "result") for r in results]
+    return values, tree
+
+
+_ZERO = Spec((), np.dtype("f8"))
+
+
+@contextmanager
+def no_random_numbers(f: Callable):
+    """An error when NumPy's generators were used inside: one draw would be frozen for ever."""
+    f = getattr(f, "__wrapped__", f)
+    generators = _generators(f)
+    before = [_state(g) for g in generators]
+    yield
+    if any(_state(g) != b for g, b in zip(generators, before, strict=True)):
+        raise TraceError(
+            "np.random inside a traced function",
+            "the draw would be frozen into the kernel",
+            where=_line_naming(f, "random", "rng"),
+            expected="random numbers as an argument",
+            got="a draw while tracing",
+            fix="pass the numbers in as an array (or a key, with ga.random)",
+        )
+
+
+def _generators(f):
+    found: list[Any] = [np.random.mtrand._rand]
+    code = getattr(f, "__code__", None)
+    if code is not None:
+        reach = [f.__globals__.get(n) for n in code.co_names]
+        for cell in f.__closure__ or ():
+            try:
+                reach.append(cell.cell_contents)
+            except ValueError:  # an empty cell: the name is bound later
+                continue
+        found += [g for g in reach if isinstance(g, (np.random.Generator, np.random.RandomState))]
+    return found
+
+
+def _state(generator):
+    bits = getattr(generator, "bit_generator", None)
+    state = generator._bit_generator.state if bits is None else bits.state
+    return repr(state)
+
+
+def _line_naming(f, *names) -> Where:
+    code = getattr(f, "__code__", None)
+    if code is None:
+        return NOWHERE
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        line = instruction.starts_line or line
+        if any(n in str(instruction.argval) for n in names):
+            return Where(code.co_filename, line)
+    return Where(code.co_filename, code.co_firstlineno)
+
+
+def signature_of(f: Callable) -> inspect.Signature:
+    """The signature of what will be traced."""
+    try:
+        return inspect.signature(underlying(f))
+    except (TypeError, ValueError):
+        parameters = [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+        return inspect.Signature(parameters)

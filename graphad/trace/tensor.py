@@ -1,0 +1,242 @@
+"""Tensor: the traced value that user code sees, with NumPy's protocols and methods."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import NotCoveredError, TraceError
+from graphad.op import TABLE
+from graphad.ops import indexing, numpy_math, numpy_shape
+from graphad.ops.value import Value, convert, lift
+from graphad.spec import _needs_number
+
+_REDUCE = {
+    np.add: numpy_math.sum_,
+    np.multiply: numpy_math.prod,
+    np.maximum: numpy_math.amax,
+    np.minimum: numpy_math.amin,
+}
+
+
+def _name(f) -> str:
+    module = getattr(f, "__module__", None) or "numpy"
+    return f"{module.replace('numpy', 'np', 1)}.{getattr(f, '__name__', f)}"
+
+
+def not_covered(f) -> NotCoveredError:
+    """The error for a NumPy call that is not in the table, with the nearest that is."""
+    known = {getattr(g, "__name__", ""): _name(g) for g in TABLE.numpy}
+    short = getattr(f, "__name__", "")
+    near = difflib.get_close_matches(short, known, n=1, cutoff=0.3)
+    return NotCoveredError(
+        _name(f),
+        "this call is not covered",
+        expected="a NumPy function that graphad traces",
+        got=_name(f),
+        fix=f"the nearest covered call is {known[near[0]]}" if near else "write it with covered calls",
+    )
+
+
+def _in_place(operation):
+    return TraceError(
+        operation,
+        "a NumPy array cannot be changed by a traced value",
+        expected="an expression that makes a new array",
+        got="an assignment into an existing one",
+        fix="z = z + x instead of z += x; np.stack or np.array([...]) to assemble; x.at[i].set(v)",
+    )
+
+
+class Tensor(Value):
+    """A value being traced. Works with operators, indexing and the covered part of NumPy."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        """NumPy's ufuncs on traced values."""
+        if out is not None and any(o is not None for o in out):
+            raise _in_place(_name(ufunc))
+        if method == "reduce" and ufunc in _REDUCE:
+            options.setdefault("axis", 0)
+            options.pop("initial", None)
+            return _REDUCE[ufunc](*inputs, **options)
+        if method == "accumulate" and ufunc is np.add:
+            return numpy_math.cumsum(*inputs, axis=options.get("axis", 0))
+        if method == "outer" and len(inputs) == 2:
+            a, b = (lift(self, x) for x in inputs)
+            grown = numpy_shape.reshape(a, a.shape + (1,) * b.ndim) if b.ndim else a
+            return TABLE.numpy[ufunc](grown, b)
+        if method != "__call__" or ufunc not in TABLE.numpy:
+            raise not_covered(ufunc)
+        if options.pop("where", True) is not True:
+            raise TraceError(
+                _name(ufunc), "the where argument is not covered", expected="no where=",
+                got="where=", fix="np.where(mask, f(x), x)",
+            )  # fmt: skip
+        options.pop("casting", None), options.pop("order", None), options.pop("subok", None)
+        return TABLE.numpy[ufunc](*inputs, **options)
+
+    def __array_function__(self, func, types, args, kwargs):
+        """NumPy's other functions on traced values."""
+        if func is np.copyto:
+            raise _in_place("np.copyto")
+        if func in (np.array, np.asarray, np.asanyarray, np.ascontiguousarray):
+            return lift(self, args[0])
+        implementation = TABLE.numpy.get(func)
+        if implementation is None:
+            raise not_covered(func)
+        if kwargs.get("out") is not None:
+            raise _in_place(_name(func))
+        try:
+            return implementation(*args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, NotCoveredError | TraceError) or "argument" not in str(error):
+                raise
+            raise NotCoveredError(
+                _name(func), "an argument is not covered", expected="the covered arguments",
+                got=str(error), fix="leave that argument out",
+            ) from None  # fmt: skip
+
+    def __getitem__(self, key):
+        return indexing.index(self, key)
+
+    def __setitem__(self, key, value):
+        raise TraceError(
+            "x[i] = v",
+            "a traced value is never changed in place",
+            expected="an expression",
+            got="an assignment",
+            fix="x = x.at[i].set(v)",
+        )
+
+    @property
+    def at(self) -> indexing.At:
+        """`x.at[i].set(v)`, `add`, `multiply`, `max`, `min`: a changed copy of x."""
+        return indexing.At(self)
+
+    def __len__(self):
+        if self.ndim == 0:
+            raise TypeError("len() of a traced scalar")
+        if not isinstance(self.shape[0], int):
+            raise _needs_number(self.shape[0], "len()")
+        return self.shape[0]
+
+    def __iter__(self):
+        for i in range(len(self)):
+            yield indexing.index(self, i)
+
+    def __matmul__(self, other):
+        return numpy_math.matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return numpy_math.matmul(other, self)
+
+    def _concrete(self, use, fix):
+        raise TraceError(
+            use,
+            "a traced value has no number yet",
+            expected="a Python number",
+            got=f"a traced {self.spec}",
+            fix=fix,
+        )
+
+    def __bool__(self):
+        self._concrete(
+            "if or while on a traced value",
+            "np.where(condition, a, b), or make the argument static: "
+            "ga.function(static='name')",
+        )
+
+    def __float__(self):
+        self._concrete("float(x)", "leave it an array, or make the argument static")
+
+    def __int__(self):
+        self._concrete("int(x)", "x.astype('int64'), or make the argument static")
+
+    def __complex__(self):
+        self._concrete("complex(x)", "graphad has no complex numbers")
+
+    def __index__(self):
+        self._concrete(
+            "a traced value as an index of a list or array",
+            "index a traced array (ga.function arguments are; np.take(table, i) for others), "
+            "or np.stack(list)[i]",
+        )
+
+    def item(self):
+        """A traced value has no number: always an error that says so."""
+        self._concrete("x.item()", "return the value from the function")
+
+    tolist = item
+
+    def __divmod__(self, other):
+        raise not_covered(np.divmod)
+
+    def __floordiv__(self, other):
+        raise not_covered(np.floor_divide)
+
+    def __mod__(self, other):
+        raise not_covered(np.remainder)
+
+    @property
+    def T(self) -> Any:
+        """Axes reversed."""
+        return numpy_shape.permute(self)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes swapped."""
+        return numpy_shape.swapaxes(self, -1, -2)
+
+    @property
+    def real(self):
+        """The value: there are no complex numbers."""
+        return self
+
+    @property
+    def flat(self):
+        """The elements in order."""
+        return iter(numpy_shape.ravel(self))
+
+    def astype(self, dtype, copy=True):
+        """In another dtype."""
+        return convert(self, dtype)
+
+    def reshape(self, *shape, order="C"):
+        """As ndarray.reshape."""
+        whole = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return numpy_shape.reshape(self, whole, order)
+
+    def transpose(self, *axes):
+        """As ndarray.transpose."""
+        whole = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        return numpy_shape.permute(self, whole or None)
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
+def _method(name, implementation):
+    def method(self, *args, **kwargs):
+        return implementation(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As ndarray.{name}."
+    setattr(Tensor, name, method)
+
+
+for _n, _f in {
+    "sum": numpy_math.sum_, "prod": numpy_math.prod, "mean": numpy_math.mean,
+    "var": numpy_math.var, "std": numpy_math.std, "max": numpy_math.amax,
+    "min": numpy_math.amin, "argmax": numpy_math.argmax, "argmin": numpy_math.argmin,
+    "cumsum": numpy_math.cumsum, "clip": numpy_math.clip, "dot": numpy_math.dot,
+    "trace": numpy_math.trace, "ravel": numpy_shape.ravel, "flatten": numpy_shape.ravel,
+    "swapaxes": numpy_shape.swapaxes, "squeeze": numpy_shape.squeeze,
+    "repeat": numpy_shape.repeat, "take": numpy_shape.take, "diagonal": numpy_shape.diagonal,
+    "copy": numpy_shape.copy,
+}.items():  # fmt: skip
+    _method(_n, _f)
