@@ -39,7 +39,8 @@ class Op:
     jvp(tangents, args, out, params) -> tangent Value (a tangent that is None is zero)
     transpose(ct, i, args, specs, params) -> cotangent of argument i
     batch(args, batched, size, params) -> Value with the batch axis first
-    body: a Python expression of {0}, {1}, ... and {zero}, {one}, {half} in the result's dtype
+    body: a Python expression of {0}, {1}, ... and {zero}, {one}, {log2} in the operands' dtype,
+        or one for each dtype kind; {cast} is the result's dtype
     takes: 'float' (integers are promoted to float64), 'same', or 'bool'
     domain: for tests, an interval for each argument
     """
@@ -55,7 +56,7 @@ class Op:
     transpose: Callable[..., Any] | None = None
     batch: Callable[..., Any] | None = None
     linear_args: tuple[int, ...] | None = None
-    body: str | Callable[..., str] | None = None
+    body: str | dict[str, str] | None = None
     lowering: str = "loop"
     takes: str = "same"
     cost: int = 1

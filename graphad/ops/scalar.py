@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from graphad.op import TABLE, Op, find, register
+from graphad.op import TABLE, Op, register
 from graphad.ops.symbolic import partials_of
 from graphad.ops.value import Value, add, apply, broadcast, convert, full, select
 from graphad.spec import Spec
@@ -146,11 +146,7 @@ def _power_partials(x, y, out):
     )
 
 
-def _power_reference(x, y):
-    return np.power(x, y)
-
-
-elementwise("power", np.power, "power({0}, {1})", meaning=lambda x, y: x**y,
+elementwise("power", np.power, {"f": "math.pow({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}, meaning=lambda x, y: x**y,
             partials=_power_partials, takes="number", cost=30, domain=((0.1, 3), (-2, 2)))  # fmt: skip
 
 # -- exponentials and logarithms ----------------------------------------------------------------
@@ -234,7 +230,7 @@ elementwise("sign", np.sign,
             meaning=_sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
 elementwise("abs", np.absolute, "abs({0})", meaning=_sym("Abs"), takes="number",
             partials=lambda x, out: (apply("sign", x),))  # fmt: skip
-elementwise("floor", np.floor, "math.floor({0})", meaning=_sym("floor"), takes="float",
+elementwise("floor", np.floor, "np.floor({0})", meaning=_sym("floor"), takes="float",
             partials=lambda x, out: (None,))  # fmt: skip
 
 
@@ -325,7 +321,3 @@ def ties_are_documented() -> tuple[str, ...]:
     """Operations whose derivative at a kink is a convention; docs/derivatives.md lists each."""
     return ("abs", "sign", "maximum", "minimum", "power", "sqrt", "hypot", "floor")
 
-
-def body_of(name: str) -> str:
-    """The kernel expression of an elementwise operation."""
-    return str(find(name).body)

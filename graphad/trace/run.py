@@ -24,7 +24,9 @@ def underlying(f: Callable) -> Callable:
     return python if python is not None else f
 
 
-def trace(f: Callable, specs: Sequence[Spec], names: Sequence[str]) -> tuple[Graph, Any]:
+def trace(
+    f: Callable, specs: Sequence[Spec], names: Sequence[str], where: Where | None = None
+) -> tuple[Graph, Any]:
     """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
 
     Where two symbolic dims must be equal the run starts again with one name for both.
@@ -33,9 +35,10 @@ def trace(f: Callable, specs: Sequence[Spec], names: Sequence[str]) -> tuple[Gra
     while True:
         builder = Builder()
         try:
-            leaves = [
-                Tensor(builder, builder.input(s, n)) for s, n in zip(specs, names, strict=True)
-            ]
+            with builder.at(where or NOWHERE):
+                leaves = [
+                    Tensor(builder, builder.input(s, n)) for s, n in zip(specs, names, strict=True)
+                ]
             out = f(leaves)
             values, tree = lift_results(builder, leaves, out)
             graph = builder.finish(v.id for v in values)

@@ -1,0 +1,520 @@
+"""The transforms: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp, vmap.
+
+Each wraps a function in one that, when traced, takes the derivative within the same graph; so
+they nest to any order and mix with `ga.gradients` and with each other.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphad.batch import batch_through, repeat
+from graphad.diff.pullback import pull_back
+from graphad.diff.pushforward import push_forward
+from graphad.errors import DerivativeError, DTypeError, ShapeError
+from graphad.function import Function, as_function, same_shape
+from graphad.ops.array import embed, transpose
+from graphad.ops.control import alias, placeholder
+from graphad.ops.numpy_shape import moveaxis
+from graphad.ops.value import Value, convert, full, lift, reshape, zeros_like
+from graphad.spec import Spec, same_dim, size_of
+from graphad.trace import pytree
+from graphad.trace.tensor import Tensor
+
+
+def _transform(f: Function, g: Callable, what: str, extra: tuple[str, ...] = ()) -> Function:
+    """g as a Function with f's signature, plus keyword parameters."""
+    signature = f._python_signature
+    parameters = list(signature.parameters.values())
+    keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in extra]
+    at = len(parameters)
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        at -= 1
+    g.__signature__ = signature.replace(parameters=parameters[:at] + keywords + parameters[at:])  # type: ignore
+    g.__name__ = f"{what}({f.__name__})"
+    g.__doc__ = f"{what} of {f.__name__}; made by graphad."
+    return Function(g, static=tuple(f._static))
+
+
+class Selection:
+    """The arguments of a call with those chosen by `wrt` apart, as leaves with their own names."""
+
+    def __init__(self, f: Function, wrt, args, kwargs, operation: str):
+        self.f, self.operation = f, operation
+        bound = f._python_signature.bind(*args, **kwargs)
+        self.bound = bound
+        self.many = isinstance(wrt, (tuple, list))
+        slots = self._slots()
+        self.chosen = [self._find(w, slots) for w in (wrt if self.many else (wrt,))]
+        values = [self._get(s) for s in self.chosen]
+        leaves, self.tree = pytree.flatten(tuple(values))
+        like = _any_tensor((args, kwargs))
+        self.like = like
+        self.leaves: list[Any] = [alias(self._float_leaf(like, x)) for x in leaves]
+
+    def _float_leaf(self, like, x):
+        v = lift(like, x, self.operation)
+        if v.dtype.kind != "f":
+            names = ", ".join(str(s[1] if s[1] is not None else s[0]) for s in self.chosen)
+            raise DTypeError(
+                self.operation,
+                f"derivatives are taken with respect to floats, not {v.dtype}",
+                expected="float64 or float32",
+                got=f"{v.dtype} for '{names}'",
+                fix="pass a float: x.astype('float64'), or 2.0 instead of 2",
+            )
+        return v
+
+    def _slots(self):
+        parameters = self.f._python_signature.parameters
+        slots: list[tuple[str, Any]] = []
+        for name, value in self.bound.arguments.items():
+            kind = parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                slots += [(name, i) for i in range(len(value))]
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                slots += [(name, k) for k in value]
+            else:
+                slots.append((name, None))
+        return slots
+
+    def _find(self, w, slots):
+        if isinstance(w, (int, np.integer)) and -len(slots) <= w < len(slots):
+            return slots[w]
+        for slot in slots:
+            if w == slot[0] and slot[1] is None or (w == slot[1] and isinstance(w, str)):
+                return slot
+        names = ", ".join(str(n if k is None else k) for n, k in slots)
+        raise DerivativeError(
+            self.operation, f"there is no argument {w!r} to differentiate with respect to",
+            expected=f"a position or a name among: {names}", got=f"wrt={w!r}",
+            fix="wrt=0, wrt='name', or a tuple of these",
+        )  # fmt: skip
+
+    def _get(self, slot):
+        value = self.bound.arguments[slot[0]]
+        return value if slot[1] is None else value[slot[1]]
+
+    def call(self, leaves=None):
+        """f of the arguments with the chosen leaves replaced."""
+        values = pytree.unflatten(self.tree, self.leaves if leaves is None else leaves)
+        arguments = dict(self.bound.arguments)
+        for (name, key), value in zip(self.chosen, values, strict=True):
+            if key is None:
+                arguments[name] = value
+            elif isinstance(arguments[name], tuple):
+                items = list(arguments[name])
+                items[key] = value
+                arguments[name] = tuple(items)
+            else:
+                arguments[name] = {**arguments[name], key: value}
+        call = inspect.BoundArguments(self.f._python_signature, arguments)  # type: ignore
+        return self.f._f(*call.args, **call.kwargs)
+
+    def shaped(self, parts):
+        """Leaves in the structure of wrt: one value, or a tuple of them."""
+        whole = pytree.unflatten(self.tree, parts)
+        return whole if self.many else whole[0]
+
+    def flat(self, value, what):
+        """The leaves of something in the structure of wrt."""
+        leaves, tree = pytree.flatten(value if self.many else (value,))
+        if isinstance(value, list) and self.many:
+            leaves, tree = pytree.flatten(tuple(value))
+        if tree != self.tree:
+            raise ShapeError(
+                self.operation, f"{what} have another structure than the arguments in wrt",
+                expected=str(self.tree), got=str(tree), fix=f"one of the {what} for each of wrt",
+            )  # fmt: skip
+        return leaves
+
+
+def _any_tensor(tree) -> Tensor:
+    for x in pytree.flatten(tree)[0]:
+        if isinstance(x, Tensor):
+            return x
+    raise DerivativeError("derivative", "no traced value among the arguments")
+
+
+def _outputs(like, out) -> tuple[list[Value], Any]:
+    leaves, tree = pytree.flatten(out)
+    return [lift(like, x, "result") for x in leaves], tree
+
+
+def _matched(operation, given, like: Value, what: str) -> Value:
+    """A cotangent or tangent as a Value, checked against what it belongs to."""
+    v = lift(like, given, operation)
+    fits = v.ndim == like.ndim and same_shape(v.shape, like.shape)
+    if not fits or v.dtype.kind == "c":
+        raise ShapeError(
+            operation, f"a {what} has the wrong shape",
+            expected=f"shape {like.shape}, as the value it belongs to", got=f"shape {v.shape}",
+            fix=f"np.broadcast_to({what}, {like.shape})",
+        )  # fmt: skip
+    return convert(v, like.dtype)
+
+
+def _plain(x: Value | None, like: Value) -> Value:
+    return zeros_like(like) if x is None else x
+
+
+def _tensors(values):
+    return [Tensor(v.builder, v.id) for v in values]
+
+
+def value_and_grad(f, wrt=0, has_aux: bool = False) -> Function:
+    """The value of a scalar function and its gradient, from one reverse pass.
+
+    Args:
+        f: returns a scalar float, or with `has_aux` a pair (scalar, anything).
+        wrt: position, parameter name, or a tuple of either.
+
+    Returns a Function: `g(*args) -> (value, gradient)`; the gradient has the structure of wrt.
+
+    >>> import numpy as np
+    >>> value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+    f = as_function(f)
+
+    def g(*args, **kwargs):
+        s = Selection(f, wrt, args, kwargs, f"grad({f.__name__})")
+        out = s.call()
+        aux = None
+        if has_aux:
+            out, aux = out
+        leaves, tree = _outputs(s.like, out)
+        if len(leaves) != 1 or leaves[0].ndim != 0 or leaves[0].dtype.kind != "f":
+            got = ", ".join(str(v.spec) for v in leaves)
+            raise DerivativeError(
+                f"grad({f.__name__})", "the function must return one float scalar",
+                where=f._where,
+                expected="a value of shape ()", got=got,
+                fix="reduce it, e.g. .sum(); or use ga.vjp, ga.jacobian",
+            )  # fmt: skip
+        y = leaves[0]
+        parts = pull_back(y.builder, [y.id], [full(y, 1.0)], [x.id for x in s.leaves])
+        grads = _tensors(_plain(p, x) for p, x in zip(parts, s.leaves, strict=True))
+        value = pytree.unflatten(tree, _tensors([y]))
+        return ((value, aux) if has_aux else value), s.shaped(grads)
+
+    return _transform(f, g, "value_and_grad")
+
+
+def grad(f, wrt=0) -> Function:
+    """The gradient of a scalar function: g(*args) -> df/d(wrt).
+
+    >>> grad(lambda x: x**3)(2.0)
+    np.float64(12.0)
+    """
+    f = as_function(f)
+    both = value_and_grad(f, wrt)
+
+    def g(*args, **kwargs):
+        return both._f(*args, **kwargs)[1]
+
+    return _transform(f, g, "grad")
+
+
+def vjp(f, wrt=0) -> Function:
+    """Vector-Jacobian product: `g(*args, cotangents=ct) -> (outputs, gradients)`.
+
+    gradients = cotangents^T J, by one reverse pass whatever the number of outputs. Without
+    cotangents it is the vector of ones.
+
+    >>> import numpy as np
+    >>> vjp(lambda x: x * x)(np.array([1.0, 2.0]), cotangents=np.array([2.0, 3.0]))
+    (array([1., 4.]), array([ 4., 12.]))
+    """
+    f = as_function(f)
+    name = f"vjp({f.__name__})"
+
+    def g(*args, cotangents=None, **kwargs):
+        s = Selection(f, wrt, args, kwargs, name)
+        leaves, tree = _outputs(s.like, s.call())
+        if cotangents is None:
+            cts: list[Any] = [full(y, 1.0) if y.spec.is_float else None for y in leaves]
+        else:
+            given, given_tree = pytree.flatten(cotangents)
+            if given_tree != tree:
+                raise ShapeError(name, "cotangents have another structure than the outputs",
+                                 expected=str(tree), got=str(given_tree),
+                                 fix="one cotangent for each output")  # fmt: skip
+            cts = [_matched(name, c, y, "cotangent") for c, y in zip(given, leaves, strict=True)]
+        parts = pull_back(s.like.builder, [y.id for y in leaves], cts, [x.id for x in s.leaves])
+        grads = _tensors(_plain(p, x) for p, x in zip(parts, s.leaves, strict=True))
+        return pytree.unflatten(tree, _tensors(leaves)), s.shaped(grads)
+
+    return _transform(f, g, "vjp", ("cotangents",))
+
+
+def jvp(f, wrt=0) -> Function:
+    """Jacobian-vector product: `g(*args, tangents=t) -> (outputs, output tangents)`.
+
+    >>> jvp(lambda x: x**2)(3.0, tangents=1.0)
+    (np.float64(9.0), np.float64(6.0))
+    """
+    f = as_function(f)
+    name = f"jvp({f.__name__})"
+
+    def g(*args, tangents=None, **kwargs):
+        s = Selection(f, wrt, args, kwargs, name)
+        leaves, tree = _outputs(s.like, s.call())
+        if tangents is None:
+            raise DerivativeError(name, "tangents are missing", expected="tangents=",
+                                  got="none", fix="pass tangents shaped as wrt")  # fmt: skip
+        given = s.flat(tangents, "tangents")
+        ts = {
+            x.id: _matched(name, t, x, "tangent") for x, t in zip(s.leaves, given, strict=True)
+        }
+        parts = push_forward(s.like.builder, [y.id for y in leaves], ts)
+        out = _tensors(_plain(p, y) for p, y in zip(parts, leaves, strict=True))
+        return pytree.unflatten(tree, _tensors(leaves)), pytree.unflatten(tree, out)
+
+    return _transform(f, g, "jvp", ("tangents",))
+
+
+def _basis(like: Value, spec: Spec) -> Value:
+    """The unit tangents of a value, stacked along a new first axis."""
+    n = size_of(spec.shape)
+    ones = full(like, 1.0, (n,), spec.dtype)
+    return reshape(embed(ones, (0,), (n + 1,), (n * n,)), (n, *spec.shape))
+
+
+def jacobian_of(like: Value, ys: list[Value], xs: list[Value], mode: str) -> list[list[Value]]:
+    """J[i][j] of shape ys[i].shape + xs[j].shape, in one builder."""
+    rows: list[list[Any]] = [[None] * len(xs) for _ in ys]
+    if mode == "forward":
+        for j, x in enumerate(xs):
+            t = placeholder(like, x.spec)
+            outs = push_forward(like.builder, [y.id for y in ys], {x.id: t})
+            columns = _batched(like, outs, t, x.spec)
+            for i, (y, c) in enumerate(zip(ys, columns, strict=True)):
+                if c is not None:
+                    c = reshape(c, (*x.shape, *y.shape))
+                    order = (*range(x.ndim, x.ndim + y.ndim), *range(x.ndim))
+                    rows[i][j] = transpose(c, order)
+    else:
+        for i, y in enumerate(ys):
+            if not y.spec.is_float:
+                continue
+            ct = placeholder(like, y.spec)
+            parts = pull_back(like.builder, [y.id], [ct], [x.id for x in xs])
+            for j, (x, p) in enumerate(zip(xs, _batched(like, parts, ct, y.spec), strict=True)):
+                if p is not None:
+                    rows[i][j] = reshape(p, (*y.shape, *x.shape))
+    return [
+        [full(like, 0.0, (*y.shape, *x.shape), x.dtype) if r is None else r
+         for r, x in zip(row, xs, strict=True)]
+        for row, y in zip(rows, ys, strict=True)
+    ]  # fmt: skip
+
+
+def _batched(like, values, hole: Value, spec: Spec):
+    """Values that depend linearly on `hole`, for every unit vector in its place."""
+    n = size_of(spec.shape)
+    live = [v for v in values if v is not None]
+    found = batch_through(like.builder, [v.id for v in live], {hole.id: _basis(like, spec)}, n)
+    done = {
+        v.id: repeat(v, n) if b is None else b for v, b in zip(live, found, strict=True)
+    }
+    return [None if v is None else done[v.id] for v in values]
+
+
+def _mode(mode, xs, ys) -> str:
+    if mode in ("forward", "reverse"):
+        return mode
+    if mode != "auto":
+        raise DerivativeError("jacobian", "unknown mode", expected="'auto', 'forward' or 'reverse'",
+                              got=repr(mode), fix="mode='auto'")  # fmt: skip
+    columns, rows = (sum((v.size for v in vs), 0) for vs in (xs, ys))
+    if not (isinstance(columns, int) and isinstance(rows, int)):
+        return "reverse" if isinstance(rows, int) else "forward"
+    return "forward" if columns <= rows else "reverse"
+
+
+def jacobian(f, wrt=0, mode: str = "auto") -> Function:
+    """The Jacobian, nested like outputs x wrt: J[i][j] has shape y_i.shape + x_j.shape.
+
+    mode 'auto' takes the pass, forward or reverse, that needs fewer unit vectors.
+
+    >>> import numpy as np
+    >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    f = as_function(f)
+
+    def g(*args, **kwargs):
+        s = Selection(f, wrt, args, kwargs, f"jacobian({f.__name__})")
+        leaves, tree = _outputs(s.like, s.call())
+        rows = jacobian_of(s.like, leaves, s.leaves, _mode(mode, s.leaves, leaves))
+        return pytree.unflatten(tree, [s.shaped(_tensors(row)) for row in rows])
+
+    return _transform(f, g, "jacobian")
+
+
+def hessian(f, wrt=0) -> Function:
+    """The Hessian of a scalar function, nested like wrt x wrt; forward over reverse mode.
+
+    >>> import numpy as np
+    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    f = as_function(f)
+    inner = grad(f, wrt)
+    outer = jacobian(inner, wrt, mode="forward")
+
+    def g(*args, **kwargs):
+        return outer._f(*args, **kwargs)
+
+    return _transform(f, g, "hessian")
+
+
+def hvp(f, wrt=0) -> Function:
+    """Hessian-vector product of a scalar function: `h(*args, tangents=t)`, without the Hessian.
+
+    >>> import numpy as np
+    >>> hvp(lambda x: (x**3).sum())(np.array([1.0, 2.0]), tangents=np.array([1.0, 1.0]))
+    array([ 6., 12.])
+    """
+    f = as_function(f)
+    inner = jvp(grad(f, wrt), wrt)
+
+    def g(*args, tangents=None, **kwargs):
+        return inner._f(*args, tangents=tangents, **kwargs)[1]
+
+    return _transform(f, g, "hvp", ("tangents",))
+
+
+def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
+    """f for every element of a batch: arguments are mapped over `in_axes` (None: not mapped).
+
+    Args:
+        in_axes: one axis for all positional arguments, or a tuple with one for each.
+        out_axes: where the batch axis of the results goes.
+
+    >>> import numpy as np
+    >>> vmap(lambda x, y: (x * y).sum(), in_axes=(0, None))(np.ones((3, 2)), np.array([1.0, 2.0]))
+    array([3., 3., 3.])
+    """
+    f = as_function(f)
+    name = f"vmap({f.__name__})"
+
+    def g(*args, **kwargs):
+        like = _any_tensor((args, kwargs))
+        axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(args)
+        if len(axes) != len(args):
+            raise ShapeError(name, "in_axes does not fit the arguments", expected=f"{len(args)} axes",
+                             got=f"{len(axes)}", fix="one entry for each argument")  # fmt: skip
+        placed: dict[int, Value] = {}
+        size: list[Any] = []
+
+        def hole(x, axis):
+            if axis is None:
+                return x
+            v = lift(like, x, name)
+            if not -v.ndim <= axis < v.ndim:
+                raise ShapeError(name, "a mapped argument has no such axis",
+                                 expected=f"{axis + 1} axes or more", got=f"shape {v.shape}",
+                                 fix="in_axes=None for what is not mapped")  # fmt: skip
+            v = moveaxis(v, axis, 0)
+            if size and not same_dim(size[0], v.shape[0]):
+                raise ShapeError(name, "mapped axes differ in size", expected=str(size[0]),
+                                 got=str(v.shape[0]), fix="check in_axes")  # fmt: skip
+            size.append(v.shape[0])
+            inner = placeholder(Tensor(v.builder, v.id), Spec(v.shape[1:], v.dtype))
+            placed[inner.id] = v
+            return inner
+
+        inner_args = [
+            pytree.map_leaves(lambda x, a=a: hole(x, a), arg) if not isinstance(a, (dict, list, tuple))
+            else pytree.map_leaves(hole, arg, a)
+            for arg, a in zip(args, axes, strict=True)
+        ]  # fmt: skip
+        inner_kwargs = {
+            k: v if k in f._static else pytree.map_leaves(lambda x: hole(x, 0), v)
+            for k, v in kwargs.items()
+        }
+        if not size:
+            raise ShapeError(name, "nothing is mapped", expected="an axis that is not None",
+                             got=f"in_axes={in_axes}", fix="call f itself")  # fmt: skip
+        leaves, tree = _outputs(like, f._f(*inner_args, **inner_kwargs))
+        found = batch_through(like.builder, [y.id for y in leaves], placed, size[0])
+        outs = [repeat(y, size[0]) if b is None else b for y, b in zip(leaves, found, strict=True)]
+        places = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(outs)
+        moved = [moveaxis(o, 0, a) for o, a in zip(outs, places, strict=True)]
+        return pytree.unflatten(tree, _tensors(moved))
+
+    return _transform(f, g, "vmap")
+
+
+def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[Any]:
+    """Inside a traced function: the gradients of sum(grad_ys * ys), one for each of xs.
+
+    Any tensors, intermediate ones included, as tf.gradients.
+
+    Args:
+        ys, xs: a tensor or a list of them.
+        grad_ys: cotangents, one for each of ys (None: ones).
+        unconnected: 'none' gives None, 'zero' zeros, where no y depends on x.
+        stop: tensors to be taken as constants.
+    """
+    ys = list(ys) if isinstance(ys, (list, tuple)) else [ys]
+    xs_list = list(xs) if isinstance(xs, (list, tuple)) else [xs]
+    for x in (*ys, *xs_list):
+        if not isinstance(x, Tensor):
+            raise DerivativeError(
+                "ga.gradients", "works inside a traced function, on its tensors",
+                expected="traced values", got=type(x).__name__,
+                fix="call it in a function under @ga.function; or use ga.grad",
+            )  # fmt: skip
+        if not x.spec.is_float:
+            raise DTypeError("ga.gradients", "an integer tensor has no derivative",
+                             expected="floats", got=str(x.spec), fix="x.astype('float64')")  # fmt: skip
+    if unconnected not in ("none", "zero"):
+        raise DerivativeError("ga.gradients", "unknown choice for unconnected",
+                              expected="'none' or 'zero'", got=repr(unconnected),
+                              fix="unconnected='zero'")  # fmt: skip
+    given = [None] * len(ys) if grad_ys is None else grad_ys
+    given = list(given) if isinstance(given, (list, tuple)) else [given]
+    if len(given) != len(ys):
+        raise ShapeError("ga.gradients", "grad_ys does not fit ys", expected=f"{len(ys)} cotangents",
+                         got=str(len(given)), fix="one for each of ys, or None")  # fmt: skip
+    cts = [
+        full(y, 1.0) if c is None else _matched("ga.gradients", c, y, "cotangent")
+        for y, c in zip(ys, given, strict=True)
+    ]
+    stops = stop if isinstance(stop, (list, tuple)) else [stop]
+    builder = ys[0].builder
+    parts = pull_back(
+        builder, [y.id for y in ys], cts, [x.id for x in xs_list], [s.id for s in stops]
+    )
+    return [
+        (Tensor(builder, zeros_like(x).id) if unconnected == "zero" else None)
+        if p is None
+        else Tensor(builder, p.id)
+        for p, x in zip(parts, xs_list, strict=True)
+    ]
+
+
+def jacobians(ys, xs, mode: str = "auto") -> Any:
+    """Inside a traced function: the Jacobian of each y with respect to each x, unsummed.
+
+    J of shape y.shape + x.shape; a list for a list of xs, and a list of lists for a list of ys.
+    """
+    ys_list = list(ys) if isinstance(ys, (list, tuple)) else [ys]
+    xs_list = list(xs) if isinstance(xs, (list, tuple)) else [xs]
+    chosen = _mode(mode, xs_list, ys_list)
+    rows = [_tensors(r) for r in jacobian_of(ys_list[0], ys_list, xs_list, chosen)]
+    if not isinstance(xs, (list, tuple)):
+        flat = [r[0] for r in rows]
+        return flat if isinstance(ys, (list, tuple)) else flat[0]
+    return rows if isinstance(ys, (list, tuple)) else rows[0]
+
+

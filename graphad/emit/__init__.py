@@ -1,0 +1,1 @@
+"""Program to Source: readable Python that Numba compiles to kernels."""

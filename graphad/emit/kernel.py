@@ -1,0 +1,375 @@
+"""A loop region to the source of one kernel, `kernel(table, start, stop) -> status`.
+
+The source has no positions, sizes or strides in it but those that shape the code (a unit or zero
+stride of the innermost loop), so that equal bodies share one kernel at every size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import NOWHERE, Where
+from graphad.lower.program import Affine, Buffer, Loop, Statement, Store
+from graphad.op import find
+
+CHUNKED = ("sum", "prod", "max", "min")
+ARGS = ("argmax", "argmin")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's source and what its table holds: addresses, then integers.
+
+    `pointers`: (buffer id, offset in elements). `integers`: dims and strides. The kernel runs
+    from 0 to `stop` over the outermost loop. `lines`: the user's line of each source line.
+    """
+
+    source: str
+    pointers: tuple[tuple[int, Any], ...]
+    integers: tuple[Any, ...]
+    stop: Any
+    lines: tuple[Where, ...] = ()
+    parallel: bool = False
+
+
+def code_of(dtype: np.dtype) -> str:
+    """The two-letter name of a dtype in kernel sources."""
+    return "b1" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize}"
+
+
+def literal(value, dtype) -> str:
+    """A constant of a dtype as source."""
+    code = code_of(dtype)
+    if code == "b1":
+        return str(bool(value))
+    if dtype.kind == "f":
+        value = float(value)
+    if dtype.kind == "f" and not math.isfinite(value):
+        text = "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+        return f"{code}({text})"
+    return f"{code}({value!r})"
+
+
+def identity(reduce: str, dtype) -> str:
+    """The start of a reduction."""
+    if reduce in ("sum", "scan"):
+        return literal(0.0 if dtype.kind == "f" else 0, dtype)
+    if reduce == "prod":
+        return literal(1.0 if dtype.kind == "f" else 1, dtype)
+    lowest = reduce in ("max", "argmax")
+    if dtype.kind == "f":
+        return literal(-math.inf if lowest else math.inf, dtype)
+    if dtype.kind == "b":
+        return str(not lowest)
+    limits = np.iinfo(dtype)
+    return literal(int(limits.min if lowest else limits.max), dtype)
+
+
+def combine(reduce: str, a: str, b: str) -> str:
+    """One step of a reduction: a is the running value."""
+    if reduce in ("sum", "scan"):
+        return f"{a} + {b}"
+    if reduce == "prod":
+        return f"{a} * {b}"
+    order = ">" if reduce == "max" else "<"
+    return f"({b} if (({b} {order} {a}) | ({b} != {b})) else {a})"
+
+
+def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np.dtype) -> str:
+    """The source of one elementwise operation."""
+    op = find(op_name)
+    body = op.body if isinstance(op.body, str) else op.body[operand.kind]  # type: ignore
+    number = 0.0 if operand.kind == "f" else 0
+    one = 1.0 if operand.kind == "f" else 1
+    text = body.format(
+        *arguments,
+        zero=literal(number, operand),
+        one=literal(one, operand),
+        log2=literal(math.log(2), operand) if operand.kind == "f" else "",
+        cast=code_of(result),
+    )
+    return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
+
+
+def simplified(loop: Loop) -> Loop:
+    """The same nest without axes of size 1, adjacent axes merged where every index allows."""
+    indices = [s.at for s in loop.body if s.at is not None] + [s.at for s in loop.stores]
+    kept_apart = {a for s in loop.stores for a in s.axes} | (
+        {loop.sequential} if loop.sequential >= 0 else set()
+    )
+    ordered = {a for s in loop.stores if s.reduce in (*ARGS, "scan") for a in s.axes}
+    groups: list[list[int]] = []
+    for a, dim in enumerate(loop.space):
+        if isinstance(dim, int) and dim == 1 and a not in ordered:
+            continue
+        last = groups[-1][-1] if groups else None
+        if last is not None and last not in kept_apart and a not in kept_apart and all(
+            at.strides[last] == at.strides[a] * dim for at in indices
+        ):
+            groups[-1].append(a)
+        else:
+            groups.append([a])
+    groups.sort(key=lambda g: g[0] in ordered)  # a running axis goes innermost
+    place = {a: i for i, g in enumerate(groups) for a in g}
+    space = []
+    for g in groups:
+        size: Any = 1
+        for a in g:
+            size = size * loop.space[a]
+        space.append(size)
+
+    def moved(at: Affine | None):
+        return None if at is None else Affine(at.offset, tuple(at.strides[g[-1]] for g in groups))
+
+    body = tuple(_with(s, at=moved(s.at)) for s in loop.body)
+    stores = tuple(
+        _with(s, at=moved(s.at), axes=tuple(sorted({place[a] for a in s.axes if a in place})))
+        for s in loop.stores
+    )
+    sequential = place.get(loop.sequential, -1)
+    return Loop(tuple(space), body, stores, loop.where, sequential)
+
+
+def _with(record, **changes):
+    from dataclasses import replace
+
+    return replace(record, **changes)
+
+
+class Writer:
+    """Writes the source of one region."""
+
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...]):
+        self.loop = simplified(loop)
+        self.buffers = buffers
+        self.space = self.loop.space or (1,)
+        self.rank = len(self.space)
+        self.pointers: list[tuple[int, Any]] = []
+        self.integers: list[Any] = []
+        self.integer_names: dict[Any, str] = {}
+        self.lines: list[tuple[str, Where]] = []
+        self.dtypes = {s.id: s.dtype for s in loop.body}
+
+    def line(self, depth: int, text: str, where: Where = NOWHERE):
+        """Append one line."""
+        self.lines.append(("    " * depth + text, where))
+
+    def pointer(self, buffer: int, offset) -> str:
+        """The name of an operand's address."""
+        key = (buffer, offset)
+        if key not in self.pointers:
+            self.pointers.append(key)
+        return f"p{self.pointers.index(key)}"
+
+    def integer(self, value, use: str) -> str:
+        """The name of a dim or stride that the table holds; `use` keeps different roles apart."""
+        key = (use, value)
+        if key not in self.integer_names:
+            self.integer_names[key] = f"n{len(self.integers)}"
+            self.integers.append(value)
+        return self.integer_names[key]
+
+    def index(self, at: Affine) -> str:
+        """An affine index without its offset, which the address has."""
+        parts = []
+        for axis, step in enumerate(at.strides):
+            if isinstance(step, int) and step == 0:
+                continue
+            if axis == self.rank - 1 and isinstance(step, int) and step in (1, -1):
+                parts.append(f"i{axis}" if step == 1 else f"-i{axis}")
+            else:
+                parts.append(f"i{axis} * {self.integer(step, f's{axis}')}")
+        return " + ".join(parts) or "0"
+
+    def kernel(self) -> Kernel:
+        """The finished kernel."""
+        loop = self.loop
+        inner = [s for s in loop.stores if s.reduce in CHUNKED and self._inner(s)]
+        self._initialise(loop.stores)
+        depth = 1
+        for axis in range(self.rank - 1):
+            self.line(depth, f"for i{axis} in range({self._range(axis)}):")
+            depth += 1
+        if inner:
+            self._chunked(depth, inner)
+        else:
+            self._plain(depth)
+        head = self._head()
+        source = "\n".join(text for text, _ in head + self.lines) + "\n    return 0\n"
+        wheres = tuple(where for _, where in head + self.lines) + (NOWHERE,)
+        outermost = 0 not in {a for s in loop.stores for a in s.axes}
+        scatter = any(s.reduce and s.reduce.startswith("scatter") for s in loop.stores)
+        parallel = outermost and not scatter and loop.sequential != 0
+        return Kernel(
+            source, tuple(self.pointers), tuple(self.integers), self.space[0], wheres, parallel
+        )
+
+    def _range(self, axis) -> str:
+        return "start, stop" if axis == 0 else self.integer(self.space[axis], f"d{axis}")
+
+    def _head(self):
+        head = ["def kernel(table, start, stop):", "    wide_vectors()"]
+        head += [f"    p{k} = integer(table, {k})" for k in range(len(self.pointers))]
+        first = len(self.pointers)
+        head += [f"    n{k} = integer(table, {first + k})" for k in range(len(self.integers))]
+        return [(text, NOWHERE) for text in head]
+
+    def _inner(self, store: Store) -> bool:
+        return self.rank - 1 in store.axes
+
+    def _outer(self, store: Store) -> bool:
+        return any(a < self.rank - 1 for a in store.axes)
+
+    def _initialise(self, stores):
+        """Set the results that outer loops add to."""
+        for store in stores:
+            if store.reduce not in CHUNKED or not self._outer(store):
+                continue
+            dtype = self.buffers[store.buffer].spec.dtype
+            pointer = self.pointer(store.buffer, store.at.offset)
+            depth = 1
+            for axis in range(self.rank):
+                if axis not in store.axes:
+                    self.line(depth, f"for i{axis} in range({self._range(axis)}):")
+                    depth += 1
+            where = f"{pointer}, {self.index(store.at)}"
+            self.line(depth, f"keep_{code_of(dtype)}({where}, {identity(store.reduce, dtype)})")
+
+    def _plain(self, depth: int):
+        """No reduction over the innermost loop but running or arg ones."""
+        last = self.rank - 1
+        running = [s for s in self.loop.stores if s.reduce in ARGS or s.reduce == "scan"]
+        for k, s in enumerate(running):
+            dtype = self.dtypes[s.value]
+            self.line(depth, f"a{k} = {identity(s.reduce or '', dtype)}")
+            if s.reduce in ARGS:
+                self.line(depth, f"j{k} = -1")
+        self.line(depth, f"for i{last} in range({self._range(last)}):")
+        self._body(depth + 1)
+        for store in self.loop.stores:
+            if store in running:
+                self._running(depth, store, running.index(store))
+            else:
+                self._store(depth + 1, store)
+
+    def _running(self, depth, s: Store, k: int):
+        last = self.rank - 1
+        pointer = self.pointer(s.buffer, s.at.offset)
+        if s.reduce == "scan":
+            dtype = self.dtypes[s.value]
+            self.line(depth + 1, f"a{k} = {code_of(dtype)}(a{k} + v{s.value})")
+            self.line(depth + 1, f"store_{code_of(dtype)}({pointer}, {self.index(s.at)}, a{k})")
+            return
+        order = ">" if s.reduce == "argmax" else "<"
+        v = f"v{s.value}"
+        better = f"({v} {order} a{k}) | (({v} != {v}) & (a{k} == a{k})) | (j{k} < 0)"
+        self.line(depth + 1, f"if {better}:")
+        self.line(depth + 2, f"a{k} = {v}")
+        self.line(depth + 2, f"j{k} = i{last}")
+        self.line(depth, f"store_i8({pointer}, {self.index(s.at)}, j{k})")
+
+    def _chunked(self, depth: int, inner: list[Store]):
+        """Reductions over the innermost loop: blocks of values, each summed in lanes."""
+        last = self.rank - 1
+        codes = [code_of(self.dtypes[s.value]) for s in inner]
+        for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
+            self.lines.insert(0, (f"    t{k} = block_{code}()", NOWHERE))
+            self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
+        if last == 0:
+            self.line(depth, "for c in range(start, stop, BLOCK):")
+            self.line(depth + 1, "m = min(BLOCK, stop - c)")
+        else:
+            size = self._range(last)
+            self.line(depth, f"for c in range(0, {size}, BLOCK):")
+            self.line(depth + 1, f"m = min(BLOCK, {size} - c)")
+        self.line(depth + 1, "for k in range(m):")
+        self.line(depth + 2, f"i{last} = c + k")
+        self._body(depth + 2)
+        for store in self.loop.stores:
+            if store in inner:
+                k = inner.index(store)
+                self.line(depth + 2, f"keep_{codes[k]}(t{k}, k, v{store.value})")
+            else:
+                self._store(depth + 2, store)
+        for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
+            self.line(depth + 1, f"a{k} = {s.reduce}_{code}(a{k}, t{k}, m)")
+        for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
+            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at)}"
+            value = f"a{k}"
+            if self._outer(s):
+                value = combine(s.reduce or "", f"peek_{code}({at})", value)
+            self.line(depth, f"store_{code}({at}, {value})")
+
+    def _body(self, depth: int):
+        for s in self.loop.body:
+            self._statement(depth, s)
+
+    def _statement(self, depth: int, s: Statement):
+        code = code_of(s.dtype)
+        name = f"v{s.id}"
+        if s.op == "load":
+            assert s.at is not None
+            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at)}"
+            self.line(depth, f"{name} = load_{code}({at})", s.where)
+        elif s.op == "const":
+            self.line(depth, f"{name} = {literal(s.value, s.dtype)}", s.where)
+        elif s.op == "dim":
+            self.line(depth, f"{name} = {self.integer(s.value, 'value')}", s.where)
+        elif s.op == "index":
+            assert s.at is not None
+            text = self.index(s.at)
+            if s.at.offset != 0:
+                text += f" + {self.integer(s.at.offset, 'value')}"
+            self.line(depth, f"{name} = {code}({text})", s.where)
+        elif s.op == "gather":
+            self._gather(depth, s, name, code)
+        else:
+            operand = self.dtypes[s.args[-1]] if s.args else s.dtype
+            text = expression(s.op, [f"v{a}" for a in s.args], operand, s.dtype)
+            self.line(depth, f"{name} = {text}", s.where)
+
+    def _checked(self, depth: int, prefix: str, indices, bounds) -> str:
+        """Wrap negative indices, return status 1 for one out of bounds; the flat position."""
+        parts = []
+        for k, (i, (size, step)) in enumerate(zip(indices, bounds, strict=True)):
+            name, n = f"{prefix}_{k}", self.integer(size, "size")
+            self.line(depth, f"{name} = v{i} + {n} if v{i} < 0 else v{i}")
+            self.line(depth, f"if ({name} < 0) | ({name} >= {n}):")
+            self.line(depth + 1, "return 1")
+            parts.append(f"{name} * {self.integer(step, 'step')}")
+        return " + ".join(parts)
+
+    def _gather(self, depth: int, s: Statement, name: str, code: str):
+        assert s.at is not None
+        position = self._checked(depth, name, s.args, s.bounds)
+        pointer = self.pointer(s.buffer, s.at.offset)
+        self.line(
+            depth, f"{name} = load_{code}({pointer}, {position} + {self.index(s.at)})", s.where
+        )
+
+    def _store(self, depth: int, s: Store):
+        code = code_of(self.buffers[s.buffer].spec.dtype)
+        pointer = self.pointer(s.buffer, s.at.offset)
+        value = f"v{s.value}"
+        if s.reduce in CHUNKED and s.axes:
+            at = f"{pointer}, {self.index(s.at)}"
+            value = combine(s.reduce, f"peek_{code}({at})", value)
+            self.line(depth, f"store_{code}({at}, {value})")
+        elif s.reduce is not None and s.reduce not in CHUNKED:
+            name = f"w{s.value}"
+            position = self._checked(depth, name, s.indices, s.bounds)
+            self.line(depth, f"{name} = {position} + {self.index(s.at)}")
+            if s.reduce == "scatter_add":
+                value = f"{code}(peek_{code}({pointer}, {name}) + {value})"
+            self.line(depth, f"keep_{code}({pointer}, {name}, {value})")
+        else:
+            self.line(depth, f"store_{code}({pointer}, {self.index(s.at)}, {value})")
+
+
+def write_loop(loop: Loop, buffers: tuple[Buffer, ...]) -> Kernel:
+    """The kernel of a loop region."""
+    return Writer(loop, buffers).kernel()

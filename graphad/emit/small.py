@@ -1,0 +1,375 @@
+"""The small regime: a graph of few scalars becomes one straight-line kernel.
+
+The graph is run on arrays of scalar expressions, so structural operations cost nothing, exact
+zeros of derivatives vanish and equal scalars are computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphad.emit.kernel import Kernel, code_of, combine, expression, identity, literal
+from graphad.errors import NOWHERE, Where
+from graphad.graph import Graph, Node
+from graphad.lower.program import Buffer, Program
+from graphad.runtime.intrinsics import BLOCK, LANES
+from graphad.spec import Spec, is_static
+
+MOST_ELEMENTS = 128
+MOST_WORK = 400
+COVERED = ("view", "loop", "reduce", "contract", "place", "scan", "const", "iota", "input", "captured")
+
+
+def takes(graph: Graph) -> bool:
+    """Whether the graph is small enough for straight-line code, and has only what it covers."""
+    work = 0
+    if len(graph.nodes) > 8 * MOST_WORK:
+        return False
+    for node in graph.nodes:
+        spec = node.spec
+        if not isinstance(spec, Spec) or not is_static(spec.shape):
+            return False
+        if spec.size > MOST_ELEMENTS or node.op.lowering not in COVERED:
+            return False
+        if node.op.lowering == "reduce":
+            work += graph.nodes[node.args[0]].spec.size
+        elif node.op.lowering == "contract":
+            left = graph.nodes[node.args[0]].spec.size
+            free = [c for c in node.param("right") if c not in node.param("left")]
+            shape = graph.nodes[node.args[1]].spec.shape
+            for c in free:
+                left *= shape[node.param("right").index(c)]
+            work += 2 * left
+        elif node.op.lowering == "loop":
+            work += spec.size
+    return work <= MOST_WORK
+
+
+@dataclass(frozen=True)
+class Straight:
+    """A region that is one straight-line kernel."""
+
+    kernel: Kernel
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    where: Where = NOWHERE
+    statements: tuple[str, ...] = field(default=())
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return set(self.inputs)
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return set(self.outputs)
+
+    def __str__(self):
+        return "straight-line\n" + "\n".join(f"    {s}" for s in self.statements)
+
+
+class Zero:
+    """An exact zero that a derivative or padding put there; adding it changes nothing."""
+
+    def __repr__(self):
+        return "0"
+
+
+ZERO = Zero()
+
+
+class Straightener:
+    """Runs a graph on arrays of names of scalars."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.buffer_of: dict[int, int] = {}
+        self.lines: list[tuple[str, Where]] = []
+        self.names: dict[Any, Any] = {}
+        self.pointers: list[tuple[int, Any]] = []
+        self.values: list[Any] = []
+
+    def name(self, text: str, where: Where) -> str:
+        """The variable that has this expression."""
+        found = self.names.get(text)
+        if found is None:
+            found = self.names[text] = f"v{len(self.names)}"
+            self.lines.append((f"    {found} = {text}", where))
+        return found
+
+    def text(self, value, dtype) -> str:
+        """A scalar as source: a variable, or a literal."""
+        if value is ZERO:
+            value = 0
+        return value if isinstance(value, str) else literal(value, dtype)
+
+    def run(self):
+        """Evaluate every node."""
+        for node in self.graph.nodes:
+            self.values.append(np.asarray(self._node(node), object).reshape(node.spec.shape))
+
+    def _node(self, node: Node):
+        args = [self.values[a] for a in node.args]
+        kind, spec = node.op.lowering, node.spec
+        if kind in ("input", "captured"):
+            return self._loads(node)
+        if kind in ("const", "iota"):
+            plain = node.op.reference([], node.options, spec)
+            return _objects(plain.ravel().tolist(), spec.shape)
+        if kind == "loop":
+            return self._pointwise(node, args)
+        if kind == "reduce":
+            return self._reduce(node, args[0])
+        if kind == "contract":
+            return self._contract(node, *args)
+        if kind == "scan":
+            return self._scan(node, args[0])
+        if node.op.name == "embed":
+            out = np.full(spec.shape, ZERO, object)
+            first, step = node.param("start"), node.param("step")
+            from graphad.ops.array import positions
+
+            out[positions(first, step, args[0].shape)] = args[0]
+            return out
+        return node.op.reference(args, node.options, _ObjectSpec(spec.shape))
+
+    def _loads(self, node):
+        k = len(self.pointers)
+        buffer = self.buffer_of[node.id]
+        self.pointers.append((buffer, 0))
+        code = code_of(node.spec.dtype)
+        flat = [
+            self.name(f"load_{code}(p{k}, {i})", node.where) for i in range(node.spec.size)
+        ]
+        return _objects(flat, node.spec.shape)
+
+    def _pointwise(self, node, args):
+        operand = self.graph.nodes[node.args[-1]].spec.dtype
+        flats = [a.ravel() for a in args]
+        out = [self._scalar(node, list(xs), operand) for xs in zip(*flats, strict=True)]
+        return _objects(out, node.spec.shape)
+
+    def _scalar(self, node: Node, xs: list, operand):
+        name, dtype = node.op.name, node.spec.dtype
+        known = _known(name, xs)
+        if known is not None:
+            return known
+        dtypes = [self.graph.nodes[a].spec.dtype for a in node.args]
+        if not any(isinstance(x, str) for x in xs):
+            numbers = [np.asarray(0 if x is ZERO else x, d) for x, d in zip(xs, dtypes, strict=True)]
+            with np.errstate(all="ignore"):
+                out = node.op.reference(numbers, node.options, Spec((), dtype))
+            return np.asarray(out).item()
+        texts = [self.text(x, d) for x, d in zip(xs, dtypes, strict=True)]
+        return self.name(expression(name, texts, operand, dtype), node.where)
+
+    def _add(self, a, b, dtype, where):
+        if a is ZERO:
+            return b
+        if b is ZERO:
+            return a
+        return self.name(f"{self.text(a, dtype)} + {self.text(b, dtype)}", where)
+
+    def _reduce(self, node: Node, x):
+        axes = node.param("axes")
+        source = self.graph.nodes[node.args[0]].spec
+        kept = [a for a in range(x.ndim) if a not in axes]
+        rows = np.transpose(x, (*kept, *axes)).reshape(
+            int(np.prod([x.shape[a] for a in kept], dtype=int)), *[x.shape[a] for a in axes]
+        )
+        out = [self._reduce_one(node, row, source.dtype, x.ndim) for row in rows]
+        return _objects(out, node.spec.shape)
+
+    def _reduce_one(self, node, row, dtype, rank):
+        name = {"reduce_max": "max", "reduce_min": "min"}.get(node.op.name, node.op.name)
+        if name in ("argmax", "argmin"):
+            return self._arg(node, list(row.ravel()), dtype, ">" if name == "argmax" else "<")
+        # The order of docs/design.md, "Sums": blocks of lanes over the innermost axis if it is
+        # reduced, then one after another over the others.
+        axes = node.param("axes")
+        inner = self._inner_axis(node)
+        total = None
+        lead = row.reshape(-1, row.shape[-1]) if inner in axes and row.ndim else row.reshape(-1, 1)
+        for line in lead:
+            part = self._line(name, list(line), dtype, node.where)
+            total = part if total is None else self._step(name, total, part, dtype, node.where)
+        if total is None:
+            return ZERO if name == "sum" else 1
+        return total
+
+    def _inner_axis(self, node):
+        shape = self.graph.nodes[node.args[0]].spec.shape
+        long = [a for a, d in enumerate(shape) if d != 1]
+        return long[-1] if long else -1
+
+    def _step(self, name, a, b, dtype, where):
+        if name == "sum":
+            return self._add(a, b, dtype, where)
+        texts = (self.text(a, dtype), self.text(b, dtype))
+        return self.name(combine(name, *texts), where)
+
+    def _line(self, name, items, dtype, where):
+        total: Any = None
+        for block in range(0, len(items), BLOCK):
+            part = items[block : block + BLOCK]
+            wide = len(part) // LANES * LANES
+            if wide:
+                lanes = part[:LANES]
+                for k in range(LANES, wide, LANES):
+                    lanes = [
+                        self._step(name, a, b, dtype, where)
+                        for a, b in zip(lanes, part[k : k + LANES], strict=True)
+                    ]
+                while len(lanes) > 1:
+                    half = len(lanes) // 2
+                    lanes = [
+                        self._step(name, a, b, dtype, where)
+                        for a, b in zip(lanes[:half], lanes[half:], strict=True)
+                    ]
+                total = lanes[0] if total is None else self._step(name, total, lanes[0], dtype, where)
+            for item in part[wide:]:
+                total = item if total is None else self._step(name, total, item, dtype, where)
+        if total is None:
+            return ZERO if name == "sum" else identity(name, dtype)
+        return total
+
+    def _arg(self, node, items, dtype, order):
+        best, at = self.text(items[0], dtype), literal(0, np.dtype("i8"))
+        for k, item in enumerate(items[1:], 1):
+            v = self.text(item, dtype)
+            better = self.name(f"({v} {order} {best}) | (({v} != {v}) & ({best} == {best}))", node.where)
+            at = self.name(f"{k} if {better} else {at}", node.where)
+            best = self.name(f"{v} if {better} else {best}", node.where)
+        return at
+
+    def _scan(self, node, x):
+        axis = node.param("axis")
+        dtype = node.spec.dtype
+        moved = np.moveaxis(x, axis, -1).copy()
+        rows = moved.reshape(-1, x.shape[axis]) if moved.size else moved.reshape(0, 1)
+        for row in rows:
+            order = range(len(row))[::-1] if node.param("reverse") else range(len(row))
+            total = ZERO
+            for k in order:
+                total = self._add(total, row[k], dtype, node.where)
+                row[k] = total
+        return np.moveaxis(rows.reshape(moved.shape), -1, axis)
+
+    def _contract(self, node, x, y):
+        left, right, out = node.param("left"), node.param("right"), node.param("out")
+        other = out + "".join(c for c in left if c not in out)
+        dims = dict(zip(left + right, x.shape + y.shape, strict=True))
+        result = []
+        dtype = node.spec.dtype
+        for place in np.ndindex(*[dims[c] for c in out]):
+            terms = []
+            at = dict(zip(out, place, strict=True))
+            for inner in np.ndindex(*[dims[c] for c in other[len(out) :]]):
+                at.update(zip(other[len(out) :], inner, strict=True))
+                a = x[tuple(at[c] for c in left)]
+                b = y[tuple(at[c] for c in right)]
+                terms.append(self._multiply(a, b, dtype, node.where))
+            result.append(self._line("sum", terms, dtype, node.where))
+        return _objects(result, node.spec.shape)
+
+    def _multiply(self, a, b, dtype, where):
+        # An exact zero times anything finite; a product of constants is left to the compiler.
+        if a is ZERO or b is ZERO:
+            return ZERO
+        return self.name(f"{self.text(a, dtype)} * {self.text(b, dtype)}", where)
+
+
+class _ObjectSpec:
+    """Shape of an array of names, for the reference functions of structural operations."""
+
+    dtype = np.dtype(object)
+
+    def __init__(self, shape):
+        self.shape = shape
+
+
+def _objects(items, shape):
+    out = np.empty(len(items), object)
+    for k, item in enumerate(items):
+        out[k] = item
+    return out.reshape(shape)
+
+
+def _known(name: str, xs: list):
+    """The result where structural zeros decide it, else None."""
+    if name == "scale" and any(x is ZERO or (not isinstance(x, str) and x == 0) for x in xs):
+        return ZERO
+    if name == "scale":
+        for x, other in (xs, xs[::-1]):
+            if not isinstance(x, str) and x == 1:
+                return other
+    if name == "add":
+        if xs[0] is ZERO:
+            return xs[1]
+        if xs[1] is ZERO:
+            return xs[0]
+    if name == "sub" and xs[1] is ZERO:
+        return xs[0]
+    if name in ("neg", "convert") and xs[0] is ZERO:
+        return ZERO
+    if name == "select" and (not isinstance(xs[0], str)):
+        return xs[1] if xs[0] is not ZERO and xs[0] else xs[2]
+    return None
+
+
+def straight(graph: Graph) -> Program:
+    """The program of a small graph: one straight-line region."""
+    s = Straightener(graph)
+    buffers: list[Buffer] = []
+
+    def buffer(node, kind, index):
+        spec = graph.nodes[node].spec
+        buffers.append(Buffer(len(buffers), spec, kind, index, graph.nodes[node].where))
+        return len(buffers) - 1
+
+    for k, n in enumerate(graph.inputs):
+        s.buffer_of[n] = buffer(n, "input", k)
+    for node in graph.nodes:
+        if node.op.name == "captured":
+            s.buffer_of[node.id] = buffer(node.id, "captured", node.param("index"))
+    reads = tuple(range(len(buffers)))
+    s.run()
+    outputs = [buffer(o, "output", k) for k, o in enumerate(graph.outputs)]
+    for b, o in zip(outputs, graph.outputs, strict=True):
+        node = graph.nodes[o]
+        code = code_of(node.spec.dtype)
+        p = len(s.pointers)
+        s.pointers.append((b, 0))
+        for i, v in enumerate(s.values[o].ravel()):
+            s.lines.append((f"    store_{code}(p{p}, {i}, {s.text(v, node.spec.dtype)})", NOWHERE))
+    needed = _live(s.lines)
+    head = ["def kernel(table, start, stop):"]
+    head += [f"    p{k} = integer(table, {k})" for k in range(len(s.pointers))]
+    lines = [(h, NOWHERE) for h in head] + needed
+    source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
+    wheres = (*[w for _, w in lines], NOWHERE)
+    kernel = Kernel(source, tuple(s.pointers), (), 0, wheres)
+    region = Straight(
+        kernel, reads, tuple(outputs), statements=tuple(t.strip() for t, _ in needed)
+    )
+    inputs = tuple(range(len(graph.inputs)))
+    return Program((region,), tuple(buffers), inputs, tuple(outputs))
+
+
+def _live(lines):
+    """Only the statements that a store needs."""
+    import re
+
+    variable = re.compile(r"\bv\d+\b")
+    needed: set[str] = set()
+    kept = []
+    for text, where in reversed(lines):
+        body = text.strip()
+        name, _, rest = body.partition(" = ")
+        if not body.startswith("store_") and name not in needed:
+            continue
+        needed.update(variable.findall(rest if rest and not body.startswith("store_") else body))
+        kept.append((text, where))
+    return kept[::-1]

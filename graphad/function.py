@@ -1,0 +1,459 @@
+"""Function: a Python function that is traced, compiled and kept for each kind of argument."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import DTypeError, ShapeError, TraceError, Where
+from graphad.pipeline import Compiled, Lowered
+from graphad.spec import Dim, Spec, check_dtype, same_dim
+from graphad.trace import pytree
+from graphad.trace.run import no_random_numbers, signature_of, trace, underlying
+from graphad.trace.tensor import Tensor
+
+
+class Static:
+    """A static argument's place in a call's structure; equal values share a compilation."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return isinstance(other, Static) and type(self.value) is type(other.value) and (
+            self.value == other.value
+        )
+
+    def __hash__(self):
+        return hash(self.value)
+
+
+class Prepared:
+    """One specialisation: the program, and how its results are put together."""
+
+    def __init__(self, compiled: Compiled, tree):
+        self.compiled = compiled
+        self.tree = tree
+        self.single = tree is pytree.LEAF
+        self.call = compiled.call
+
+
+class Function:
+    """A NumPy function compiled for the shapes and dtypes it is called with.
+
+    Made by `ga.function` and by the transforms. Works on arrays, numbers and pytrees of them,
+    inside other traced functions, and inside `@njit` code.
+    """
+
+    def __init__(
+        self,
+        f: Callable,
+        *,
+        signature=None,
+        static=(),
+        name: str | None = None,
+        parallel: bool | str = "auto",
+        cache: bool = True,
+        fastmath: bool = False,
+    ):
+        self._f = underlying(f)
+        self._where = _defined_at(self._f)
+        self.__wrapped__ = self._f
+        self.__name__ = name or getattr(self._f, "__name__", type(self._f).__name__)
+        self.__doc__ = getattr(self._f, "__doc__", None)
+        self.__module__ = getattr(self._f, "__module__", __name__)
+        self.__qualname__ = getattr(self._f, "__qualname__", self.__name__)
+        self._python_signature = signature_of(self._f)
+        self._static = _static_names(self._python_signature, static)
+        if signature is not None and not isinstance(signature, (tuple, list)):
+            signature = (signature,)
+        self._specs = None if signature is None else tuple(_as_spec(s) for s in signature)
+        self._options = {
+            "signature": signature, "static": static, "name": name,
+            "parallel": parallel, "cache": cache, "fastmath": fastmath,
+        }  # fmt: skip
+        self._clear()
+
+    def _clear(self):
+        self._known: dict[Any, Prepared] = {}
+        self._lowered: dict[Any, tuple[Lowered, Any]] = {}
+        self._quick: dict[Any, Any] = {}
+        self._lock = threading.RLock()
+        self._bound: dict[int, Any] = {}
+
+    @property
+    def __signature__(self):
+        return self._python_signature
+
+    def __repr__(self):
+        return f"<graphad function {self.__name__}{self._python_signature}>"
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        found = self._bound.get(id(instance))
+        if found is None or found[0] is not instance:
+            bound = Function(self._f.__get__(instance, owner), **self._options)
+            found = self._bound[id(instance)] = (instance, bound)
+        return found[1]
+
+    def __reduce__(self):
+        return (_rebuild, (_portable(self._f), self._options))
+
+    # -- calls -----------------------------------------------------------------------------------
+    def __call__(self, *args, out=None, **kwargs):
+        if out is None and not kwargs:
+            try:
+                quick = self._quick.get(tuple([(a.shape, a.dtype) for a in args]))  # type: ignore
+            except AttributeError:
+                quick = None
+            if quick is not None:
+                kinds, entry, address, finish = quick
+                if tuple(map(type, args)) == kinds:
+                    result = entry(address, *args)
+                    return result if finish is None else finish(result)
+        return self._call(args, kwargs, out)
+
+    def _call(self, args, kwargs, out):
+        leaves, tree = self._flatten(args, kwargs)
+        if any(isinstance(x, Tensor) for x in leaves):
+            return self._f(*args, **kwargs)
+        prepared_leaves, specs = [], []
+        for x in leaves:
+            leaf, spec = prepare(self.__name__, x)
+            prepared_leaves.append(leaf)
+            specs.append(spec)
+        specs = self._signed(specs)
+        key = (tree, tuple(specs))
+        prepared = self._known.get(key)
+        if prepared is None:
+            prepared = self._prepare(key, tree, specs)
+            self._remember(args, kwargs, leaves, prepared)
+        if out is not None:
+            return self._into(prepared, prepared_leaves, out)
+        return pytree.unflatten(prepared.tree, prepared.call(prepared_leaves))
+
+    def _remember(self, args, kwargs, leaves, prepared: Prepared):
+        """A quick path for calls whose arguments are all plain arrays."""
+        if kwargs or len(args) != len(leaves) or self._specs is not None:
+            return
+        if any(type(a) is not np.ndarray or a.ndim == 0 for a in args):
+            return
+        compiled = prepared.compiled
+        finishers, tree = compiled.finishers, prepared.tree
+        plain = all(f is None for f in finishers)
+        flat = isinstance(tree, pytree.Tree) and tree.kind == "tuple" and all(
+            c is pytree.LEAF for c in tree.children
+        )
+        finish: Any = None
+        if prepared.single and not plain:
+            finish = finishers[0]
+        elif not (prepared.single or (flat and plain and len(finishers) > 1)):
+            count = len(finishers)
+
+            def finish(result):
+                results = (result,) if count == 1 else (result or ())
+                done = [r if f is None else f(r) for r, f in zip(results, finishers, strict=True)]
+                return pytree.unflatten(tree, done)
+
+        key = tuple([(a.shape, a.dtype) for a in args])
+        self._quick[key] = (tuple(map(type, args)), compiled.entry, compiled.address, finish)
+
+    def _into(self, prepared: Prepared, leaves, out):
+        given, tree = pytree.flatten(out)
+        specs = [
+            prepared.compiled.lowered.program.buffers[o].spec
+            for o in prepared.compiled.lowered.program.outputs
+        ]
+        if tree != prepared.tree:
+            raise ShapeError(
+                f"{self.__name__}(out=)", "out has another structure than the result",
+                expected=str(prepared.tree), got=str(tree), fix="pass one array for each result",
+            )  # fmt: skip
+        for array, spec in zip(given, specs, strict=True):
+            fits = isinstance(array, np.ndarray) and array.dtype == spec.dtype
+            if not fits or array.ndim != spec.ndim or (
+                all(isinstance(d, int) for d in spec.shape) and array.shape != spec.shape
+            ):  # fmt: skip
+                raise ShapeError(
+                    f"{self.__name__}(out=)", "out does not fit the result", expected=str(spec),
+                    got=f"{getattr(array, 'dtype', type(array).__name__)}{np.shape(array)}",
+                    fix=f"np.empty({spec.shape}, '{spec.dtype}')",
+                )  # fmt: skip
+        leaves = [
+            np.array(x)
+            if isinstance(x, np.ndarray) and any(np.may_share_memory(x, o) for o in given)
+            else x
+            for x in leaves
+        ]
+        direct = [
+            o if o.flags.c_contiguous and o.flags.writeable else np.empty(o.shape, o.dtype)
+            for o in given
+        ]
+        prepared.compiled.call_into(leaves, direct)
+        for o, d in zip(given, direct, strict=True):
+            if o is not d:
+                o[...] = d
+        return out
+
+    def _flatten(self, args, kwargs) -> tuple[list, Any]:
+        """Leaves of a call, and its structure with the static arguments in it."""
+        if not self._static and not kwargs:
+            leaves: list[Any] = []
+            children = tuple(pytree.flatten(a, leaves)[1] for a in args)
+            return leaves, (children, (), ())
+        bound = self._python_signature.bind(*args, **kwargs)
+        statics, dynamic = [], {}
+        for name, value in bound.arguments.items():
+            if name in self._static:
+                try:
+                    hash(value)
+                except TypeError:
+                    raise TraceError(
+                        self.__name__, f"the static argument '{name}' is not hashable",
+                        expected="a hashable value, e.g. a tuple",
+                        got=type(value).__name__, fix=f"{name}=tuple(...)",
+                    ) from None  # fmt: skip
+                statics.append((name, Static(value)))
+            else:
+                dynamic[name] = value
+        leaves, tree = pytree.flatten(dynamic)
+        return leaves, ((tree,), tuple(statics), ("bound",))
+
+    def _rebuilt(self, tree, leaves):
+        """args, kwargs of a call from its structure and leaves."""
+        children, statics, bound = tree
+        if not bound:
+            it = iter(leaves)
+            return [pytree._build(c, it) for c in children], {}
+        dynamic = pytree.unflatten(children[0], leaves)
+        dynamic |= {name: s.value for name, s in statics}
+        order = {n: dynamic[n] for n in self._python_signature.parameters if n in dynamic}
+        call = inspect.BoundArguments(self._python_signature, order)  # type: ignore[arg-type]
+        return call.args, call.kwargs
+
+    def _signed(self, specs):
+        """The specs of the signature, where one is given and fits."""
+        if self._specs is None:
+            return specs
+        if len(specs) != len(self._specs):
+            raise ShapeError(
+                self.__name__, "the signature has another number of arrays than the call",
+                expected=f"{len(self._specs)}", got=f"{len(specs)}",
+                fix="one ga.spec for each array argument",
+            )  # fmt: skip
+        known: dict[str, int] = {}
+        for want, got in zip(self._specs, specs, strict=True):
+            fits = want.ndim == got.ndim and (want.dtype == got.dtype or got.weak)
+            for w, g in zip(want.shape, got.shape, strict=False):
+                if isinstance(w, Dim):
+                    name = w.terms[0][0][0]
+                    fits = fits and known.setdefault(name, g) == g
+                else:
+                    fits = fits and w == g
+            if not fits:
+                raise ShapeError(
+                    self.__name__, "an argument does not fit the signature", expected=str(want),
+                    got=f"{got}, with {known}" if known else str(got),
+                    fix="change the signature, or cast and reshape the argument",
+                )  # fmt: skip
+        return list(self._specs)
+
+    # -- compilation -----------------------------------------------------------------------------
+    def _prepare(self, key, tree, specs) -> Prepared:
+        with self._lock:
+            prepared = self._known.get(key)
+            if prepared is None:
+                lowered, out_tree = self._lower(key, tree, specs)
+                prepared = self._known[key] = Prepared(lowered.compile(), out_tree)
+            return prepared
+
+    def _lower(self, key, tree, specs) -> tuple[Lowered, Any]:
+        found = self._lowered.get(key)
+        if found is None:
+            names = self._leaf_names(tree)
+
+            def run(tensors):
+                args, kwargs = self._rebuilt(tree, tensors)
+                with no_random_numbers(self._f):
+                    return self._f(*args, **kwargs)
+
+            graph, out_tree = trace(run, specs, names, self._where)
+            found = self._lowered[key] = (Lowered(graph, self.__name__), out_tree)
+        return found
+
+    def _leaf_names(self, tree) -> list[str]:
+        children, _, bound = tree
+        if bound:
+            pairs = list(zip(children[0].extra, children[0].children, strict=True))
+        else:
+            names = _positional_names(self._python_signature, len(children))
+            pairs = list(zip(names, children, strict=True))
+        return [
+            n if pytree.count(c) == 1 else f"{n}.{i}" for n, c in pairs for i in range(pytree.count(c))
+        ]
+
+    def _lowered_for(self, args, kwargs) -> tuple[Lowered, list]:
+        leaves, tree = self._flatten(args, kwargs)
+        pairs = [
+            (x, x) if isinstance(x, Spec) else prepare(self.__name__, x) for x in leaves
+        ]
+        specs = self._signed([s for _, s in pairs])
+        lowered, _ = self._lower((tree, tuple(specs)), tree, specs)
+        return lowered, [x for x, _ in pairs]
+
+    def lower(self, *args, **kwargs) -> Lowered:
+        """Every stage for these arguments (arrays, numbers or `ga.spec`s), without running.
+
+        `.graph .program .source .llvm .memory .cost .sympy`; `str` of each reads well.
+        """
+        return self._lowered_for(args, kwargs)[0]
+
+    def interpret(self, *args, **kwargs):
+        """Run step by step in NumPy; prints the first node that makes a nan or inf.
+
+        Returns what the function returns.
+        """
+        from graphad.reference import Finding, evaluate
+
+        leaves, tree = self._flatten(args, kwargs)
+        pairs = [prepare(self.__name__, x) for x in leaves]
+        specs = [s for _, s in pairs]
+        lowered, out_tree = self._lower((tree, tuple(specs)), tree, specs)
+        finding = Finding()
+        results = evaluate(lowered.traced, [x for x, _ in pairs], finding.watch)
+        print(finding)
+        results = [r if r.ndim else r[()] for r in results]
+        return pytree.unflatten(out_tree, results)
+
+    def njit(self, *specs_or_args):
+        """The Numba dispatcher for these arguments, to be called from `@njit` code or Python."""
+        from graphad.runtime.typing import dispatcher_for
+
+        return dispatcher_for(self, specs_or_args)
+
+    @property
+    def _numba_type_(self):
+        from numba import types
+
+        from graphad.runtime.typing import generic_dispatcher
+
+        return types.Dispatcher(generic_dispatcher(self))
+
+
+def _defined_at(f) -> Where | None:
+    code = getattr(f, "__code__", None)
+    return Where(code.co_filename, code.co_firstlineno) if code is not None else None
+
+
+def _as_spec(s) -> Spec:
+    return s if isinstance(s, Spec) else Spec(np.shape(s), np.asarray(s).dtype)
+
+
+def _static_names(signature: inspect.Signature, static) -> frozenset[str]:
+    names = list(signature.parameters)
+    chosen = (static,) if isinstance(static, (str, int)) else tuple(static)
+    found = set()
+    for s in chosen:
+        name = names[s] if isinstance(s, int) and s < len(names) else s
+        if name not in names:
+            raise TraceError(
+                "ga.function(static=)", f"there is no parameter {s!r}",
+                expected=f"one of {', '.join(names)}", got=repr(s), fix="name a parameter",
+            )  # fmt: skip
+        found.add(name)
+    return frozenset(found)
+
+
+def _positional_names(signature: inspect.Signature, n: int) -> list[str]:
+    names = []
+    for p in signature.parameters.values():
+        if p.kind is p.VAR_POSITIONAL:
+            names += [f"{p.name}{i}" for i in range(n - len(names))]
+        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+    return (names + [f"a{i}" for i in range(n)])[:n]
+
+
+def prepare(operation: str, x) -> tuple[Any, Spec]:
+    """A leaf as the entry takes it, and its spec."""
+    cls = type(x)
+    if cls is np.ndarray:
+        if x.ndim == 0:
+            x = x[()]
+            return x, Spec((), check_dtype(x.dtype, operation))
+        check_dtype(x.dtype, operation)
+        if not x.flags.aligned:
+            x = np.array(x)
+        return x, Spec(x.shape, x.dtype)
+    if cls is float or cls is int or cls is bool:
+        return x, Spec((), np.dtype(cls), weak=True)
+    if isinstance(x, np.generic):
+        return x, Spec((), check_dtype(x.dtype, operation))
+    if isinstance(x, Tensor):
+        return x, x.spec
+    if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
+        return prepare(operation, np.asarray(x).view(np.ndarray))
+    if isinstance(x, complex):
+        check_dtype("c16", operation)
+    raise DTypeError(
+        operation,
+        f"an argument of type {cls.__name__} is neither an array nor a number",
+        expected="arrays, numbers, or pytrees of them",
+        got=repr(x)[:60],
+        fix="name it in static=, or register its class with ga.register_pytree",
+    )
+
+
+def function(f=None, **options) -> Any:
+    """Compile a NumPy function: `@ga.function`, or `ga.function(f, static='n', ...)`.
+
+    Args:
+        f: plain NumPy code, a bound method, a `functools.partial` or an `@njit` function.
+        signature: `ga.spec`s, one for each array argument; with symbolic dims one compilation
+            serves every size.
+        static: names or positions of arguments that are Python values, not traced.
+        name: what graphs and errors call it.
+
+    Raises TraceError, ShapeError, DTypeError with the user's line where the code cannot be
+    traced.
+
+    >>> import numpy as np
+    >>> @function
+    ... def u(x, y):
+    ...     return np.sin(x) * y, x * y**2
+    >>> u(0.0, 2.0)
+    (np.float64(0.0), np.float64(0.0))
+    """
+    if f is None:
+        return functools.partial(function, **options)
+    if isinstance(f, Function) and not options:
+        return f
+    return Function(f, **options)
+
+
+def as_function(f) -> Function:
+    """f as a Function."""
+    return f if isinstance(f, Function) else Function(f)
+
+
+def _portable(f):
+    """What a Function is pickled as: importable functions by name, through their Function."""
+    return f
+
+
+def _rebuild(f, options):
+    """A pickled Function; a module-level one found by name is used as it is."""
+    if isinstance(f, Function):
+        return f
+    return Function(f, **options)
+
+
+def same_shape(a, b) -> bool:
+    """Whether two shapes are equal, symbolic dims renamed where they must be."""
+    return len(a) == len(b) and all(map(same_dim, a, b))

@@ -1,0 +1,1 @@
+"""Graph to Program: expand products into loops, fuse into regions, plan memory."""

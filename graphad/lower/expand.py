@@ -1,0 +1,95 @@
+"""Graph to Graph, before fusion: products that BLAS is not for become multiply and sum.
+
+Products with a vector, and small ones, run as fused loops; the rest is brought to the form that
+BLAS takes without copying: batch labels first, then rows and columns each in one run.
+"""
+
+from __future__ import annotations
+
+from graphad.graph import Builder, Graph, Node
+from graphad.ops.array import total, transpose
+from graphad.ops.linalg import dims_of
+from graphad.ops.value import Value, add, broadcast
+from graphad.spec import size_of
+
+SMALL_PRODUCT = 4096
+
+
+def expand(graph: Graph) -> Graph:
+    """The graph with every `contract` either a sum of products or ready for BLAS."""
+    builder = Builder()
+    new: dict[int, int] = {}
+    for node in graph.nodes:
+        with builder.at(node.where):
+            if node.op.name == "input":
+                new[node.id] = builder.input(node.spec, node.param("name"))
+            elif node.op.name == "captured":
+                new[node.id] = builder.capture(graph.captured[node.param("index")], node.spec)
+            elif node.op.name == "contract":
+                x, y = (Value(builder, new[a]) for a in node.args)
+                new[node.id] = _contract(graph, node, x, y).id
+            else:
+                args = [new[a] for a in node.args]
+                new[node.id] = builder.add(node.op, args, node.spec, **node.options)
+    for tag, n in graph.tags:
+        builder.tags[tag] = new[n]
+    return builder.finish(new[o] for o in graph.outputs)
+
+
+def groups(params) -> tuple[str, str, str, str]:
+    """Labels by role: batch, rows (left and out), columns (right and out), summed."""
+    left, right, out = params["left"], params["right"], params["out"]
+    batch = "".join(c for c in out if c in left and c in right)
+    rows = "".join(c for c in out if c in left and c not in right)
+    columns = "".join(c for c in out if c in right and c not in left)
+    summed = "".join(c for c in left if c not in out)
+    return batch, rows, columns, summed
+
+
+def _contract(graph: Graph, node: Node, x: Value, y: Value) -> Value:
+    params = node.options
+    dims = dims_of([x.spec, y.spec], params)
+    batch, rows, columns, summed = groups(params)
+
+    def size(labels):
+        return size_of([dims[c] for c in labels])
+
+    work = [size(rows), size(columns), size(summed)]
+    small = all(isinstance(w, int) for w in work) and (
+        work[0] * work[1] * work[2] <= (SMALL_PRODUCT if batch == "" else 512)
+        or min(work[:2]) == 1
+        or work[2] <= 2
+    )
+    if not rows or not columns or not summed or small or x.dtype.kind != "f":
+        return _loops(x, y, params, dims)
+    left, x = _ordered(x, params["left"], batch, rows, summed)
+    right, y = _ordered(y, params["right"], batch, columns, summed)
+    natural = batch + rows + columns
+    out = add(x, "contract", [x, y], left=left, right=right, out=natural)
+    return transpose(out, [natural.index(c) for c in params["out"]])
+
+
+def _ordered(x: Value, labels: str, batch: str, free: str, summed: str):
+    """The operand with its labels as batch + free + summed or batch + summed + free."""
+    for want in (batch + free + summed, batch + summed + free):
+        if labels == want:
+            return labels, x
+    want = batch + free + summed
+    return want, transpose(x, [labels.index(c) for c in want])
+
+
+def _loops(x: Value, y: Value, params, dims) -> Value:
+    """multiply and sum; the labels of the larger operand keep their order, inner ones inside."""
+    left, right, out = params["left"], params["right"], params["out"]
+    main, other = (left, right) if len(left) >= len(right) else (right, left)
+    order = "".join(c for c in other if c not in main) + main
+    shape = [dims[c] for c in order]
+
+    def spread(v, labels):
+        ranked = sorted(range(len(labels)), key=lambda i: order.index(labels[i]))
+        return broadcast(transpose(v, ranked), shape, [order.index(labels[i]) for i in ranked])
+
+    product = spread(x, left) * spread(y, right)
+    summed = total(product, [i for i, c in enumerate(order) if c not in out])
+    kept = "".join(c for c in order if c in out)
+    return transpose(summed, [kept.index(c) for c in out])

@@ -1,0 +1,133 @@
+"""Memory plan: temporaries whose lives do not overlap share a place in one arena.
+
+Static sizes are packed largest first, each at the lowest place that is free for its whole life.
+With symbolic dims, temporaries of equal size share slots, whose places are computed at the call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphad.lower.program import Program
+
+ALIGNMENT = 64
+
+
+def lives(program: Program) -> dict[int, tuple[int, int]]:
+    """For each temporary the first and last region that touch it."""
+    found: dict[int, tuple[int, int]] = {}
+    temporary = {b.id for b in program.buffers if b.kind == "temporary"}
+    for step, region in enumerate(program.regions):
+        for b in (region.reads() | region.writes()) & temporary:
+            found[b] = (found.get(b, (step, step))[0], step)
+    return found
+
+
+def aligned(size):
+    """Rounded up to the alignment of the arena."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def plan(program: Program) -> Program:
+    """The program with a place for every temporary."""
+    life = lives(program)
+    sizes = {b: program.buffers[b].bytes for b in life}
+    if all(isinstance(s, int) for s in sizes.values()):
+        offsets, total = _pack(life, {b: aligned(s) for b, s in sizes.items()})
+        return replace(program, offsets=offsets, arena_bytes=total)
+    return replace(program, slots=_share(life, sizes))
+
+
+def _pack(life, sizes) -> tuple[dict[int, int], int]:
+    placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last)
+    offsets: dict[int, int] = {}
+    by_step: dict[int, list] = {}
+    for b in sorted(sizes, key=lambda b: (-sizes[b], life[b])):
+        first, last = life[b]
+        if len(sizes) > 4000:
+            taken = sorted({p for s in range(first, last + 1) for p in by_step.get(s, ())})
+        else:
+            taken = sorted(p for p in placed if p[2] <= last and first <= p[3])
+        at = 0
+        for offset, end, _, _ in taken:
+            if at + sizes[b] <= offset:
+                break
+            at = max(at, end)
+        offsets[b] = at
+        entry = (at, at + sizes[b], first, last)
+        placed.append(entry)
+        if len(sizes) > 4000:
+            for s in range(first, last + 1):
+                by_step.setdefault(s, []).append(entry)
+    return offsets, max((end for _, end, _, _ in placed), default=0)
+
+
+def _share(life, sizes) -> tuple:
+    """((size, buffers that share the slot), ...) in order of first use."""
+    slots: list[list[Any]] = []  # size, buffers, free from step
+    for b in sorted(life, key=lambda b: life[b]):
+        first, last = life[b]
+        slot = next((s for s in slots if s[0] == sizes[b] and s[2] < first), None)
+        if slot is None:
+            slot = [sizes[b], [], -1]
+            slots.append(slot)
+        slot[1].append(b)
+        slot[2] = last
+    return tuple((size, tuple(buffers)) for size, buffers, _ in slots)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a program needs beside its arguments; `str` reads well."""
+
+    arena: Any
+    outputs: Any
+    inputs: Any
+    captured: Any
+    temporaries: int
+    unshared: Any
+    live: tuple[int, ...]
+
+    @property
+    def peak(self):
+        """Arena and outputs together, in bytes."""
+        return self.arena + self.outputs
+
+    def __str__(self):
+        def show(n):
+            return f"{n:,} bytes" if isinstance(n, int) else f"{n} bytes"
+
+        shared = f"{self.temporaries} temporaries, {show(self.unshared)} if none shared a place"
+        return "\n".join(
+            [
+                f"peak      {show(self.peak)} (arena and outputs)",
+                f"arena     {show(self.arena)}: {shared}",
+                f"outputs   {show(self.outputs)}",
+                f"inputs    {show(self.inputs)}, captured {show(self.captured)}",
+            ]
+        )
+
+
+def memory_of(program: Program) -> Memory:
+    """The memory of a planned program, known before it runs."""
+
+    def total(kind):
+        return sum((b.bytes for b in program.buffers if b.kind == kind), 0)
+
+    life = lives(program)
+    arena: Any = program.arena_bytes
+    for size, _ in program.slots:
+        arena = arena + size
+    live = tuple(
+        sum(
+            program.buffers[b].bytes
+            for b, (first, last) in life.items()
+            if first <= step <= last and isinstance(program.buffers[b].bytes, int)
+        )
+        for step in range(len(program.regions) if len(program.regions) < 500 else 0)
+    )
+    unshared = sum((program.buffers[b].bytes for b in life), 0)
+    return Memory(
+        arena, total("output"), total("input"), total("captured"), len(life), unshared, live
+    )

@@ -1,0 +1,255 @@
+"""Program: regions in the order they run, and the buffers they read and write.
+
+A `Loop` region is a nest over a space of dims with a scalar body; a `Product` is a matrix
+product by BLAS; a `Fill` zeroes a buffer. Indices are affine in the loop variables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import NOWHERE, CheckError, Where
+from graphad.spec import Dim, Spec, size_of
+
+
+@dataclass(frozen=True)
+class Affine:
+    """offset + sum of strides[a] * (loop variable a)."""
+
+    offset: Any
+    strides: tuple
+
+    def __add__(self, other: Affine) -> Affine:
+        return Affine(
+            self.offset + other.offset,
+            tuple(a + b for a, b in zip(self.strides, other.strides, strict=True)),
+        )
+
+    def times(self, factor) -> Affine:
+        """Every part times a dim."""
+        return Affine(self.offset * factor, tuple(s * factor for s in self.strides))
+
+    def __str__(self):
+        parts = [f"{'' if s == 1 else f'({s})*'}i{a}" for a, s in enumerate(self.strides) if s != 0]
+        if self.offset != 0 or not parts:
+            parts.append(str(self.offset))
+        return " + ".join(parts)
+
+
+def unit(axis: int, rank: int) -> Affine:
+    """The loop variable of one axis."""
+    return Affine(0, tuple(int(a == axis) for a in range(rank)))
+
+
+def fixed(value, rank: int) -> Affine:
+    """A constant index."""
+    return Affine(value, (0,) * rank)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory for one array, in C order. `kind`: input, captured, output or temporary."""
+
+    id: int
+    spec: Spec
+    kind: str
+    index: int = -1
+    where: Where = NOWHERE
+
+    @property
+    def bytes(self):
+        """Size in bytes, a Dim when symbolic."""
+        return size_of(self.spec.shape) * self.spec.dtype.itemsize
+
+    def __str__(self):
+        return f"b{self.id}: {self.spec} ({self.kind}{'' if self.index < 0 else f' {self.index}'})"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One scalar step of a body: `op` of earlier statements, a load, a constant or an index.
+
+    load: `buffer` at `at`.  gather: `buffer` at `at` plus index arguments, each wrapped and
+    checked against (size, stride) in `bounds`.  index: the value of the affine `at`.
+    """
+
+    id: int
+    op: str
+    args: tuple[int, ...]
+    dtype: np.dtype
+    where: Where = NOWHERE
+    value: Any = None
+    buffer: int = -1
+    at: Affine | None = None
+    bounds: tuple = ()
+
+    def __str__(self):
+        inside = ", ".join(f"v{a}" for a in self.args)
+        if self.op == "load":
+            inside = f"b{self.buffer}[{self.at}]"
+        elif self.op == "gather":
+            inside = f"b{self.buffer}[{self.at}; {inside}]"
+        elif self.op == "const":
+            inside = repr(self.value)
+        elif self.op in ("index", "dim"):
+            inside = str(self.at if self.op == "index" else self.value)
+        return f"v{self.id} = {self.op}({inside})"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write a statement's value. `reduce`: None, or how it is combined over `axes`.
+
+    `indices`: for a scatter, index statements with (size, stride) each, added to `at`.
+    """
+
+    value: int
+    buffer: int
+    at: Affine
+    reduce: str | None = None
+    axes: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
+    bounds: tuple = ()
+
+    def __str__(self):
+        how = "=" if self.reduce is None else f"{self.reduce}="
+        extra = "".join(f"; v{i}" for i in self.indices)
+        return f"b{self.buffer}[{self.at}{extra}] {how} v{self.value}"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop nest: for every point of `space` run the body, then the stores."""
+
+    space: tuple
+    body: tuple[Statement, ...]
+    stores: tuple[Store, ...]
+    where: Where = NOWHERE
+    sequential: int = -1  # for a running sum: the axis, whose order matters
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return {s.buffer for s in self.body if s.buffer >= 0}
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return {s.buffer for s in self.stores}
+
+    def __str__(self):
+        dims = ", ".join(f"i{a} < {d}" for a, d in enumerate(self.space))
+        lines = [f"loop over ({dims})"] + [f"    {s}" for s in self.body]
+        return "\n".join(lines + [f"    {s}" for s in self.stores])
+
+
+@dataclass(frozen=True)
+class Product:
+    """C[m, n] = A[m, k] B[k, n] for each of `batch`, row-major, by BLAS.
+
+    `a_turned`: A is stored as [k, m]; likewise `b_turned`.
+    """
+
+    a: int
+    b: int
+    c: int
+    m: Any
+    n: Any
+    k: Any
+    a_turned: bool
+    b_turned: bool
+    batch: Any = 1
+    steps: tuple = (0, 0, 0)
+    where: Where = NOWHERE
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return {self.a, self.b}
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return {self.c}
+
+    def __str__(self):
+        a, b = f"b{self.a}{'ᵀ' * self.a_turned}", f"b{self.b}{'ᵀ' * self.b_turned}"
+        many = "" if self.batch == 1 else f" for each of {self.batch}"
+        return f"product b{self.c} = {a} @ {b} ({self.m} x {self.k} x {self.n}){many}"
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Zero a buffer."""
+
+    buffer: int
+    where: Where = NOWHERE
+
+    def reads(self) -> set[int]:
+        """None."""
+        return set()
+
+    def writes(self) -> set[int]:
+        """The buffer."""
+        return {self.buffer}
+
+    def __str__(self):
+        return f"zero b{self.buffer}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """Regions in order, and their buffers. `outputs[i]` is the buffer of output i.
+
+    After memory planning `offsets` has the place of each temporary in the arena and
+    `arena_bytes` its size; for symbolic dims `slots` says which temporaries share a slot.
+    """
+
+    regions: tuple
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    checks: tuple = ()
+    offsets: dict[int, int] = field(default_factory=dict, compare=False)
+    arena_bytes: int = 0
+    slots: tuple = ()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbolic dims, sorted."""
+        dims = [d for b in self.buffers for d in b.spec.shape if isinstance(d, Dim)]
+        return tuple(sorted({s for d in dims for s in d.symbols()}))
+
+    def __str__(self):
+        lines = [str(b) for b in self.buffers]
+        return "\n".join(lines + [str(r) for r in self.regions])
+
+
+def check_program(program: Program) -> Program:
+    """Assert that what is read has been written and that statements are in order."""
+    ready = {b.id for b in program.buffers if b.kind in ("input", "captured")}
+    for region in program.regions:
+        missing = region.reads() - ready
+        if missing:
+            raise CheckError("check", f"{region} reads {missing} before it is written", where=NOWHERE)
+        if isinstance(region, Loop):
+            seen: set[int] = set()
+            for s in region.body:
+                if not seen.issuperset(s.args):
+                    raise CheckError("check", f"{s} comes before its arguments", where=s.where)
+                seen.add(s.id)
+        ready |= region.writes()
+    missing = set(program.outputs) - ready
+    if missing:
+        raise CheckError("check", f"outputs {missing} are never written", where=NOWHERE)
+    return program
+
+
+def steps_of(shape) -> tuple:
+    """C-order strides in elements."""
+    strides, total = [], 1
+    for d in reversed(shape):
+        strides.append(total)
+        total = total * d
+    return tuple(reversed(strides))
+
+

@@ -1,0 +1,237 @@
+"""The compiler as a list of named passes, and what each made of one function call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from graphad.emit.kernel import Kernel, code_of, write_loop
+from graphad.emit.small import straight, takes
+from graphad.errors import NOWHERE, NotCoveredError
+from graphad.graph import Graph, check
+from graphad.lower.expand import expand
+from graphad.lower.fuse import fuse
+from graphad.lower.memory import Memory, memory_of, plan
+from graphad.lower.program import Loop, Program, check_program
+from graphad.rewrite.algebra import simplify
+from graphad.runtime.build import llvm_of
+from graphad.runtime.entry import Operand, entry_for
+from graphad.runtime.image import Image, make_image
+from graphad.spec import is_static
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named step of the compiler and the check that follows it."""
+
+    name: str
+    run: Callable[[Any], Any]
+    check: Callable[[Any], Any]
+
+
+GRAPH_PASSES = (Pass("simplify", simplify, check),)
+LARGE_PASSES = (
+    Pass("expand", expand, check),
+    Pass("simplify again", simplify, check),
+    Pass("fuse", fuse, check_program),
+    Pass("plan memory", plan, check_program),
+)
+SMALL_PASSES = (Pass("straighten", straight, check_program),)
+PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
+
+
+def run_passes(passes, stage, watch: Callable[[str, Any], None] | None = None):
+    """Run passes in order, checking each result; `watch(name, result)` sees every stage."""
+    for step in passes:
+        stage = step.check(step.run(stage))
+        if watch is not None:
+            watch(step.name, stage)
+    return stage
+
+
+@dataclass
+class Lowered:
+    """Every stage of one function for one set of argument specs; `str` of each reads well."""
+
+    traced: Graph
+    name: str = "f"
+    stages: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The simplified graph."""
+        return run_passes(GRAPH_PASSES, self.traced, self.stages.__setitem__)
+
+    @cached_property
+    def program(self) -> Program:
+        """The fused program with its memory plan."""
+        passes = SMALL_PASSES if takes(self.graph) else LARGE_PASSES
+        return run_passes(passes, self.graph, self.stages.__setitem__)
+
+    @cached_property
+    def kernels(self) -> list[Kernel | None]:
+        """One kernel a region; None for library calls."""
+        found: list[Kernel | None] = []
+        for region in self.program.regions:
+            if isinstance(region, Loop):
+                found.append(write_loop(region, self.program.buffers))
+            else:
+                found.append(getattr(region, "kernel", None))
+        return found
+
+    @property
+    def source(self) -> str:
+        """The generated kernels, with the user's line beside each statement."""
+        shown: dict[str, str] = {}
+        for k, kernel in enumerate(self.kernels):
+            if kernel is None:
+                shown[f"library {k}"] = f"# region {k}: {self.program.regions[k]}"
+            elif kernel.source not in shown:
+                shown[kernel.source] = f"# region {k}\n{annotated(kernel)}"
+        return "\n\n".join(shown.values())
+
+    @property
+    def llvm(self) -> str:
+        """The LLVM text of the kernels."""
+        sources = dict.fromkeys(k.source for k in self.kernels if k is not None)
+        return "\n".join(llvm_of(s) for s in sources)
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes that a call needs, known before it runs."""
+        return memory_of(self.program)
+
+    @property
+    def cost(self) -> Cost:
+        """Operations and bytes of one call, estimated from the graph."""
+        return cost_of(self.graph, self.program)
+
+    @property
+    def sympy(self):
+        """A small graph as sympy expressions, one array for each output."""
+        from graphad.interop.sympy_out import to_sympy
+
+        return to_sympy(self.graph)
+
+    def __str__(self):
+        return f"{self.name}\n{self.graph}"
+
+    def compile(self) -> Compiled:
+        """Machine code for this program."""
+        program = self.program
+        captured = list(self.graph.captured)
+        image = make_image(program, self.kernels, captured)
+        buffers = program.buffers
+        inputs = tuple(_operand(buffers[b].spec) for b in program.inputs)
+        outputs = tuple(_operand(buffers[b].spec) for b in program.outputs)
+        return Compiled(self, image, inputs, outputs)
+
+
+def _operand(spec) -> Operand:
+    return Operand(code_of(spec.dtype), spec.ndim if spec.ndim else -1)
+
+
+@dataclass
+class Compiled:
+    """A runnable program: `call(*leaves)` returns the list of result leaves."""
+
+    lowered: Lowered
+    image: Image
+    inputs: tuple[Operand, ...]
+    outputs: tuple[Operand, ...]
+
+    @cached_property
+    def entry(self):
+        """The Numba function that runs the image."""
+        return entry_for(self.inputs, self.outputs)
+
+    @cached_property
+    def address(self) -> int:
+        """The image's address."""
+        return self.image.address
+
+    @cached_property
+    def finishers(self) -> tuple:
+        """NumPy scalar types that scalar results are given, None for arrays."""
+        return tuple(
+            None if o.rank >= 0 else np.bool_ if o.code == "b1" else np.dtype(o.code).type
+            for o in self.outputs
+        )
+
+    def call(self, leaves) -> list[Any]:
+        """Run on prepared leaves."""
+        out = self.entry(self.address, *leaves)
+        if len(self.outputs) == 0:
+            return []
+        results = (out,) if len(self.outputs) == 1 else out
+        return [r if f is None else f(r) for r, f in zip(results, self.finishers, strict=True)]
+
+    def call_into(self, leaves, into) -> None:
+        """Run with the array results written to given arrays."""
+        given = [o for o, kind in zip(into, self.outputs, strict=True) if kind.rank >= 0]
+        out = entry_for(self.inputs, self.outputs, True)(self.address, *leaves, *given)
+        results = (out,) if len(self.outputs) == 1 else out
+        for array, value, kind in zip(into, results, self.outputs, strict=True):
+            if kind.rank < 0:
+                array[...] = value
+
+
+def annotated(kernel: Kernel) -> str:
+    """A kernel's source with the user's line beside each statement that has one."""
+    lines = kernel.source.rstrip("\n").split("\n")
+    shown = []
+    for text, where in zip(lines, kernel.lines, strict=False):
+        note = ""
+        if where is not None and where != NOWHERE:
+            note = f"  # {where.file.rsplit('/', 1)[-1]}:{where.line}  {where.text()}"
+        shown.append(f"{text:<60}{note}".rstrip())
+    return "\n".join(shown)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimated work of one call."""
+
+    operations: Any
+    bytes_moved: Any
+    regions: int
+
+    def __str__(self):
+        return (
+            f"operations {self.operations:,}\nbytes      {self.bytes_moved:,}\n"
+            f"regions    {self.regions}"
+            if isinstance(self.operations, int) and isinstance(self.bytes_moved, int)
+            else f"operations {self.operations}\nbytes      {self.bytes_moved}\nregions    {self.regions}"
+        )
+
+
+def cost_of(graph: Graph, program: Program) -> Cost:
+    """Operations by the table's costs, and bytes that regions read and write."""
+    from graphad.ops.linalg import dims_of
+    from graphad.spec import size_of
+
+    operations: Any = 0
+    for node in graph.nodes:
+        if node.op.name == "contract":
+            dims = dims_of([graph.nodes[a].spec for a in node.args], node.options)
+            operations = operations + 2 * size_of(list(dims.values()))
+        elif node.op.body is not None:
+            operations = operations + node.op.cost * node.spec.size
+        elif node.op.lowering == "reduce":
+            operations = operations + graph.nodes[node.args[0]].spec.size
+    moved: Any = 0
+    for region in program.regions:
+        for b in region.reads() | region.writes():
+            moved = moved + program.buffers[b].bytes
+    return Cost(operations, moved, len(program.regions))
+
+
+def require_static_graph(graph: Graph, use: str) -> None:
+    """An error when a graph has symbolic dims and the use needs numbers."""
+    if not all(is_static(n.spec.shape) for n in graph.nodes if hasattr(n.spec, "shape")):
+        raise NotCoveredError(use, "needs static dims", expected="numbers", got="symbolic dims",
+                              fix="call with arrays")  # fmt: skip

@@ -1,0 +1,163 @@
+"""The executor: compiled once, it prepares a call's frame and walks the schedule.
+
+A program is an `image`, an array of 64-bit integers; each call works on a copy, its `frame`, so
+that calls are reentrant. `image.py` writes images; the layout of the header is here.
+"""
+
+from __future__ import annotations
+
+LENGTH = 0  # slots of the frame
+EXECUTE, PREPARE, LAYOUT = 1, 2, 3  # addresses; LAYOUT is 0 when all dims are static
+INPUTS_AT, INPUTS = 4, 5
+RELOCATIONS_AT, RELOCATIONS = 6, 7
+STEPS_AT, STEPS = 8, 9
+ARENA_BYTES, ARENA = 10, 11
+SYMBOLS_AT = 12
+SELF, IMAGE, POOL = 13, 14, 15  # POOL, in the image: an arena kept for the next call
+FAILED = 16  # the step that failed
+FINISH = 17  # address
+HEADER = 20
+
+# An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
+# then rank times shape, strides, kind of check, value to check.
+INPUT_FIELDS = 4
+EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a known symbol
+RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
+STEP_FIELDS = 4  # kernel, slot of its table, start, stop
+
+BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
+
+PREPARE_SOURCE = f'''
+def kernel(table, start, stop):
+    at = integer(table, {INPUTS_AT})
+    symbols = integer(table, {SYMBOLS_AT})
+    for k in range(integer(table, {INPUTS})):
+        rank = integer(table, at + 1)
+        shape = at + {INPUT_FIELDS}
+        for a in range(rank):
+            size = integer(table, shape + a)
+            kind = integer(table, shape + 2 * rank + a)
+            value = integer(table, shape + 3 * rank + a)
+            if kind == {EQUAL}:
+                if size != value:
+                    return {BAD_SHAPE}
+            elif kind == {BIND}:
+                put(table, symbols + value, size)
+            elif integer(table, symbols + value) != size:
+                return {BAD_SHAPE}
+        at = shape + 4 * rank
+    layout = integer(table, {LAYOUT})
+    if layout != 0:
+        status = call_kernel(layout, table, 0, 0)
+        if status != 0:
+            return status
+    at = integer(table, {INPUTS_AT})
+    for k in range(integer(table, {INPUTS})):
+        rank = integer(table, at + 1)
+        item = integer(table, at + 2)
+        shape = at + {INPUT_FIELDS}
+        expected = item
+        straight = True
+        for b in range(rank):
+            a = rank - 1 - b
+            size = integer(table, shape + a)
+            if size > 1 and integer(table, shape + rank + a) != expected:
+                straight = False
+            expected = expected * size
+        if not straight and expected > 0:
+            packed = allocate(expected)
+            if packed == 0:
+                return {NO_MEMORY}
+            put(table, at + 3, packed)
+            source = integer(table, at)
+            for n in range(expected // item):
+                rest = n
+                address = source
+                for b in range(rank):
+                    a = rank - 1 - b
+                    size = integer(table, shape + a)
+                    address += (rest % size) * integer(table, shape + rank + a)
+                    rest = rest // size
+                if item == 8:
+                    keep_i8(packed, n, peek_i8(address, 0))
+                elif item == 4:
+                    keep_i4(packed, n, peek_i4(address, 0))
+                elif item == 2:
+                    keep_i2(packed, n, peek_i2(address, 0))
+                else:
+                    keep_i1(packed, n, peek_i1(address, 0))
+            put(table, at, packed)
+        at = shape + 4 * rank
+    need = integer(table, {ARENA_BYTES})
+    if need > 0:
+        arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, 0)
+        if arena != 0 and integer(as_table(arena), 0) < need:
+            release(arena)
+            arena = 0
+        if arena == 0:
+            arena = allocate(need + 128)
+            if arena == 0:
+                return {NO_MEMORY}
+            put(as_table(arena), 0, need)  # its size, so that a later call knows whether it fits
+        put(table, {ARENA}, arena)
+    return 0
+'''
+
+EXECUTE_SOURCE = f'''
+def kernel(table, start, stop):
+    status = 0
+    arena = integer(table, {ARENA})
+    put(table, {ARENA}, (arena + 127) // 64 * 64)
+    at = integer(table, {RELOCATIONS_AT})
+    for k in range(integer(table, {RELOCATIONS})):
+        base = integer(table, integer(table, at + 1))
+        put(table, integer(table, at), base + integer(table, at + 2))
+        at += {RELOCATION_FIELDS}
+    at = integer(table, {STEPS_AT})
+    for k in range(integer(table, {STEPS})):
+        operands = slot(table, integer(table, at + 1))
+        status = call_kernel(
+            integer(table, at), operands, integer(table, at + 2), integer(table, at + 3)
+        )
+        if status != 0:
+            put(as_table(integer(table, {IMAGE})), {FAILED}, k)
+            break
+        at += {STEP_FIELDS}
+    put(table, {ARENA}, arena)
+    return status
+'''
+
+FINISH_SOURCE = f'''
+def kernel(table, start, stop):
+    at = integer(table, {INPUTS_AT})
+    for k in range(integer(table, {INPUTS})):
+        rank = integer(table, at + 1)
+        if rank > 0 and integer(table, at + 3) != 0:
+            release(integer(table, at + 3))
+        at = at + {INPUT_FIELDS} + 4 * rank
+    arena = integer(table, {ARENA})
+    if arena != 0:
+        arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, arena)
+        if arena != 0:
+            release(arena)
+    return 0
+'''
+
+# Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
+# the bytes from one to the next for A, B and C.
+PRODUCT_SOURCE = '''
+def kernel(table, start, stop):
+    function = integer(table, 13)
+    for k in range(integer(table, 14)):
+        call_product(function, table)
+        put(table, 6, integer(table, 6) + integer(table, 15))
+        put(table, 8, integer(table, 8) + integer(table, 16))
+        put(table, 11, integer(table, 11) + integer(table, 17))
+    return 0
+'''
+
+FILL_SOURCE = '''
+def kernel(table, start, stop):
+    fill_zero(integer(table, 0), integer(table, 1))
+    return 0
+'''
