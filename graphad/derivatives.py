@@ -26,8 +26,12 @@ from graphad.trace import pytree
 from graphad.trace.tensor import Tensor
 
 
-def _transform(f: Function, g: Callable, what: str, extra: tuple[str, ...] = ()) -> Function:
-    """g as a Function with f's signature, plus keyword parameters."""
+def _transform(
+    f: Function, g: Callable, recipe: tuple[Callable, dict], extra: tuple[str, ...] = ()
+) -> Function:
+    """g as a Function with f's signature, plus keyword parameters; `recipe` makes it again."""
+    transform, options = recipe
+    what = transform.__name__
     signature = f._python_signature
     parameters = list(signature.parameters.values())
     keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in extra]
@@ -37,7 +41,9 @@ def _transform(f: Function, g: Callable, what: str, extra: tuple[str, ...] = ())
     g.__signature__ = signature.replace(parameters=parameters[:at] + keywords + parameters[at:])  # type: ignore
     g.__name__ = f"{what}({f.__name__})"
     g.__doc__ = f"{what} of {f.__name__}; made by graphad."
-    return Function(g, static=tuple(f._static))
+    made = Function(g, static=tuple(f._static))
+    made._recipe = (transform, (f,), options)
+    return made
 
 
 class Selection:
@@ -202,7 +208,7 @@ def value_and_grad(f, wrt=0, has_aux: bool = False) -> Function:
         value = pytree.unflatten(tree, _tensors([y]))
         return ((value, aux) if has_aux else value), s.shaped(grads)
 
-    return _transform(f, g, "value_and_grad")
+    return _transform(f, g, (value_and_grad, {"wrt": wrt, "has_aux": has_aux}))
 
 
 def grad(f, wrt=0) -> Function:
@@ -217,7 +223,7 @@ def grad(f, wrt=0) -> Function:
     def g(*args, **kwargs):
         return both._f(*args, **kwargs)[1]
 
-    return _transform(f, g, "grad")
+    return _transform(f, g, (grad, {"wrt": wrt}))
 
 
 def vjp(f, wrt=0) -> Function:
@@ -249,7 +255,7 @@ def vjp(f, wrt=0) -> Function:
         grads = _tensors(_plain(p, x) for p, x in zip(parts, s.leaves, strict=True))
         return pytree.unflatten(tree, _tensors(leaves)), s.shaped(grads)
 
-    return _transform(f, g, "vjp", ("cotangents",))
+    return _transform(f, g, (vjp, {"wrt": wrt}), ("cotangents",))
 
 
 def jvp(f, wrt=0) -> Function:
@@ -275,7 +281,7 @@ def jvp(f, wrt=0) -> Function:
         out = _tensors(_plain(p, y) for p, y in zip(parts, leaves, strict=True))
         return pytree.unflatten(tree, _tensors(leaves)), pytree.unflatten(tree, out)
 
-    return _transform(f, g, "jvp", ("tangents",))
+    return _transform(f, g, (jvp, {"wrt": wrt}), ("tangents",))
 
 
 def _basis(like: Value, spec: Spec) -> Value:
@@ -355,7 +361,7 @@ def jacobian(f, wrt=0, mode: str = "auto") -> Function:
         rows = jacobian_of(s.like, leaves, s.leaves, _mode(mode, s.leaves, leaves))
         return pytree.unflatten(tree, [s.shaped(_tensors(row)) for row in rows])
 
-    return _transform(f, g, "jacobian")
+    return _transform(f, g, (jacobian, {"wrt": wrt, "mode": mode}))
 
 
 def hessian(f, wrt=0) -> Function:
@@ -373,7 +379,7 @@ def hessian(f, wrt=0) -> Function:
     def g(*args, **kwargs):
         return outer._f(*args, **kwargs)
 
-    return _transform(f, g, "hessian")
+    return _transform(f, g, (hessian, {"wrt": wrt}))
 
 
 def hvp(f, wrt=0) -> Function:
@@ -389,7 +395,7 @@ def hvp(f, wrt=0) -> Function:
     def g(*args, tangents=None, **kwargs):
         return inner._f(*args, tangents=tangents, **kwargs)[1]
 
-    return _transform(f, g, "hvp", ("tangents",))
+    return _transform(f, g, (hvp, {"wrt": wrt}), ("tangents",))
 
 
 def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
@@ -451,7 +457,7 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         moved = [moveaxis(o, 0, a) for o, a in zip(outs, places, strict=True)]
         return pytree.unflatten(tree, _tensors(moved))
 
-    return _transform(f, g, "vmap")
+    return _transform(f, g, (vmap, {"in_axes": in_axes, "out_axes": out_axes}))
 
 
 def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[Any]:

@@ -77,9 +77,7 @@ class Function:
             "signature": signature, "static": static, "name": name,
             "parallel": parallel, "cache": cache, "fastmath": fastmath,
         }  # fmt: skip
-        self._clear()
-
-    def _clear(self):
+        self._recipe: tuple | None = None
         self._known: dict[Any, Prepared] = {}
         self._lowered: dict[Any, tuple[Lowered, Any]] = {}
         self._quick: dict[Any, Any] = {}
@@ -103,7 +101,13 @@ class Function:
         return found[1]
 
     def __reduce__(self):
-        return (_rebuild, (_portable(self._f), self._options))
+        if self._recipe is not None:
+            return (_by_recipe, self._recipe)
+        if _by_name(self):
+            return self.__qualname__
+        import cloudpickle
+
+        return (_by_value, (cloudpickle.dumps(self._f), self._options))
 
     # -- calls -----------------------------------------------------------------------------------
     def __call__(self, *args, out=None, **kwargs):
@@ -442,16 +446,26 @@ def as_function(f) -> Function:
     return f if isinstance(f, Function) else Function(f)
 
 
-def _portable(f):
-    """What a Function is pickled as: importable functions by name, through their Function."""
-    return f
+def _by_name(f):
+    """Whether pickle finds this object again by its module and name."""
+    import sys
+
+    found: Any = sys.modules.get(f.__module__)
+    for part in f.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is f
 
 
-def _rebuild(f, options):
-    """A pickled Function; a module-level one found by name is used as it is."""
-    if isinstance(f, Function):
-        return f
-    return Function(f, **options)
+def _by_value(code: bytes, options) -> Function:
+    """A Function from its pickled Python function."""
+    import cloudpickle
+
+    return Function(cloudpickle.loads(code), **options)
+
+
+def _by_recipe(transform, args, options) -> Any:
+    """A derived Function made again."""
+    return transform(*args, **options)
 
 
 def same_shape(a, b) -> bool:

@@ -192,6 +192,7 @@ class Builder:
         self.inputs: list[int] = []
         self.captured: list[Any] = []
         self.tags: dict[str, int] = {}
+        self.repeated_tags: set[str] = set()
         self.open = True
         self._found: dict[Any, int] = {}
         self._captured_at: dict[int, int] = {}
@@ -258,7 +259,7 @@ class Builder:
     def finish(self, outputs: Iterable[int]) -> Graph:
         """The graph of what the outputs need, all inputs kept, renumbered."""
         outputs = tuple(outputs)
-        named = list(self.tags.items())
+        named = [(t, n) for t, n in self.tags.items() if t not in self.repeated_tags]
         keep = reachable(self.nodes, [*outputs, *self.inputs])
         order = [n for n in self.nodes if n.id in keep]
         new = {n.id: i for i, n in enumerate(order)}

@@ -200,7 +200,10 @@ def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
 
 
 def _pair(operation, a, b):
-    return promoted(operation, [a, b], "number")
+    # NumPy's products take a Python number as an array, so it is not weak.
+    like = _first_value([a, b])
+    strong = [convert(v, v.dtype) for v in (lift(like, x, operation) for x in (a, b))]
+    return promoted(operation, strong, "number")
 
 
 @public(np.matmul, examples=["f(A34, A43)", "f(A4, A43)", "f(A34, A4)", "f(A4, A4)", "f(A234, A43)", "f(A234, A242)"])
@@ -254,7 +257,7 @@ def dot(a, b, out=None):
     """As np.dot: the last axis of a with the second last of b."""
     x, y = _pair("dot", a, b)
     if x.ndim == 0 or y.ndim == 0:
-        return x * y
+        return apply("mul", x, y)
     xs = LETTERS[: x.ndim]
     if y.ndim == 1:
         return contract(x, y, xs, xs[-1], xs[:-1])

@@ -313,8 +313,14 @@ register(
 TABLE.numpy[np.square] = lambda x: apply("mul", x, x)
 TABLE.numpy[np.reciprocal] = lambda x: apply("div", 1.0, x)
 TABLE.numpy[np.positive] = lambda x: x
-TABLE.numpy[np.fabs] = TABLE.numpy[np.absolute]
-TABLE.numpy[np.float_power] = lambda x, y: apply("power", x, y)
+TABLE.numpy[np.fabs] = lambda x: apply("abs", _as_float(x))
+TABLE.numpy[np.float_power] = lambda x, y: apply("power", _as_float(x), _as_float(y))
+TABLE.numpy[np.floor] = lambda x: x if x.dtype.kind in "biu" else apply("floor", x)
+
+
+def _as_float(x):
+    kind = getattr(x, "dtype", np.dtype(type(x))).kind
+    return convert(x, "f8") if isinstance(x, Value) and kind != "f" else x
 
 
 def ties_are_documented() -> tuple[str, ...]:

@@ -162,7 +162,7 @@ for _code in NUMBA_TYPES:
     globals()[f"get_{_code}"] = _make_get(_code)
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def image_address(typingctx, which):
     """The address of an image, as a value that Numba will not put into a cache file."""
     address = which.literal_value

@@ -1,0 +1,113 @@
+"""Every elementwise operation: against NumPy, mpmath, its own expression, and at special values."""
+
+import mpmath
+import numpy as np
+import pytest
+import sympy
+
+import graphad as ga
+from graphad.op import TABLE
+
+UFUNCS = {}
+for _function, _implementation in list(TABLE.numpy.items()):
+    if isinstance(_function, np.ufunc):
+        UFUNCS[_function.__name__] = _function
+
+NAMES = {"sub": "subtract", "neg": "negative", "mul": "multiply", "div": "divide", "abs": "absolute"}
+ELEMENTWISE = sorted(n for n, op in TABLE.ops.items() if op.meaning is not None)
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-300, 5e-324, 745.0, -745.0]
+
+
+def ufunc_of(name):
+    return UFUNCS[NAMES.get(name, name)]
+
+
+def samples(op, n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    domain = op.domain if len(op.domain) == op.arity else op.domain * op.arity
+    return [rng.uniform(lo, hi, n) for lo, hi in domain]
+
+
+def mp_function(name):
+    op = TABLE.ops[name]
+    symbols = sympy.symbols(f"x:{op.arity}", real=True)
+    return symbols, op.meaning(*symbols)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_against_mpmath(name, regime):
+    """Values and all first and second derivatives, from the sympy meaning at 30 digits."""
+    op = TABLE.ops[name]
+    ufunc = ufunc_of(name)
+    xs = samples(op, 12)
+
+    def f(*args):
+        return ufunc(*args)
+
+    which = tuple(range(op.arity))
+    first = ga.vmap(ga.grad(f, wrt=which))
+    second = ga.vmap(ga.hessian(f, wrt=which))
+    value, g, h = ga.function(f)(*xs), first(*xs), second(*xs)
+    symbols, meaning = mp_function(name)
+    with mpmath.workdps(30):
+        expressions = [meaning]
+        expressions += [sympy.diff(meaning, s) for s in symbols]
+        expressions += [sympy.diff(meaning, s, t) for s in symbols for t in symbols]
+        found = [value, *g, *[h[i][j] for i in which for j in which]]
+        for expression, got in zip(expressions, found, strict=True):
+            # sympy leaves the derivative of floor as it is: zero between the integers.
+            flat = expression.has(sympy.Derivative, sympy.Subs, sympy.DiracDelta)
+            exact = None if flat else sympy.lambdify(symbols, expression, "mpmath")
+            for k in range(12):
+                point = [mpmath.mpf(float(x[k])) for x in xs]
+                want = 0.0 if exact is None else complex(exact(*point))
+                assert abs(got[k] - want) <= 4e-14 * max(1.0, abs(want)), (expression, point)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_special_values(name, dtype, regime):
+    """Zeros, infinities, nan, the largest and the smallest: as NumPy, sign of zero included."""
+    op = TABLE.ops[name]
+    ufunc = ufunc_of(name)
+    with np.errstate(all="ignore"):
+        points = np.array(SPECIAL).astype(dtype)
+        if op.arity == 1:
+            xs = [points]
+        else:
+            xs = [a.ravel() for a in np.meshgrid(points, points)]
+        want = ufunc(*xs)
+    xs = [np.ascontiguousarray(x) for x in xs]
+    got = ga.function(lambda *a: ufunc(*a))(*xs)
+    assert got.dtype == want.dtype
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(got, want, rtol=8 * eps, atol=0)
+    zero = want == 0
+    if name not in ("maximum", "minimum"):  # NumPy's own choice of ±0 differs between machines
+        np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
+
+
+@pytest.mark.parametrize("name", sorted(UFUNCS))
+def test_dtypes(name):
+    """Result dtypes as NumPy 2 has them, for bools, integers, floats and Python numbers."""
+    ufunc = UFUNCS[name]
+    arrays = [np.array([1, 2, 3], "i8"), np.array([1.0, 2.0, 3.0], "f4"), np.array([1.0, 2, 3])]
+    if name.startswith(("logical", "invert", "bitwise")):
+        arrays = [np.array([True, False, True])]
+    for x in arrays:
+        if name == "reciprocal" and x.dtype.kind == "i":
+            continue  # NumPy divides integers; graphad gives floats, as `1 / x`
+        args = [x / 4] * ufunc.nin if name in ("arcsin", "arccos") else [x] * ufunc.nin
+        want = ufunc(*args)
+        got = ga.function(lambda *a: ufunc(*a))(*args)
+        assert got.dtype == want.dtype, (x.dtype, got.dtype, want.dtype)
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_python_numbers_are_weak():
+    x = np.ones(3, "f4")
+    assert ga.function(lambda x: 2.0 * x + 1)(x).dtype == np.float32
+    assert ga.function(lambda x, a: a * x)(x, 2.0).dtype == np.float32
+    assert ga.function(lambda x, a: a * x)(x, np.float64(2.0)).dtype == np.float64
+    assert ga.function(lambda x: x / 2)(np.arange(3)).dtype == np.float64
+    assert isinstance(ga.function(lambda x: x.sum())(x), np.float32)
