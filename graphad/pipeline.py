@@ -17,7 +17,7 @@ from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.program import Loop, Program, check_program
-from graphad.rewrite.algebra import simplify
+from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime.build import llvm_of
 from graphad.runtime.entry import Operand, entry_for
 from graphad.runtime.image import Image, make_image
@@ -36,7 +36,7 @@ class Pass:
 GRAPH_PASSES = (Pass("simplify", simplify, check),)
 LARGE_PASSES = (
     Pass("expand", expand, check),
-    Pass("simplify again", simplify, check),
+    Pass("tidy", tidy, check),
     Pass("fuse", fuse, check_program),
     Pass("plan memory", plan, check_program),
 )

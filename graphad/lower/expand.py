@@ -62,6 +62,9 @@ def _contract(graph: Graph, node: Node, x: Value, y: Value) -> Value:
     )
     if not rows or not columns or not summed or small or x.dtype.kind != "f":
         return _loops(x, y, params, dims)
+    if params["out"] == batch + columns + rows:  # the transposed product: swap the operands
+        params = {"left": params["right"], "right": params["left"], "out": params["out"]}
+        x, y, rows, columns = y, x, columns, rows
     left, x = _ordered(x, params["left"], batch, rows, summed)
     right, y = _ordered(y, params["right"], batch, columns, summed)
     natural = batch + rows + columns

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.errors import CheckError
 from graphad.graph import Graph, Node
 from graphad.lower.expand import groups
 from graphad.lower.program import (
@@ -402,6 +403,9 @@ class Assembly:
         dims = dims_of(specs, params)
         batch, rows, columns, summed = groups(params)
 
+        if params["out"] != batch + rows + columns:
+            raise CheckError("fuse", f"{node} is not in the form BLAS takes", where=node.where)
+
         def size(labels):
             return size_of([dims[c] for c in labels])
 
@@ -520,11 +524,14 @@ class Body:
             if kind_of(graph.nodes[user]) == "view":
                 at_user = through_view(graph, graph.nodes[user], at_user, self.rank)
             for arg in graph.nodes[user].args:
-                base, coordinates = arg, list(at_user)
-                while fusion._is_open_view(base):
-                    coordinates = through_view(graph, graph.nodes[base], coordinates, self.rank)
-                    base = graph.nodes[base].args[0]
-                if base == node_id:
+                views = []
+                while fusion._is_open_view(arg):
+                    views.append(graph.nodes[arg])
+                    arg = graph.nodes[arg].args[0]
+                if arg == node_id:
+                    coordinates = list(at_user)
+                    for view in views:
+                        coordinates = through_view(graph, view, coordinates, self.rank)
                     places[node_id] = coordinates
                     break
         return places

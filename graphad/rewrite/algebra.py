@@ -31,19 +31,24 @@ def rule(*names: str):
     return put
 
 
-def simplify(graph: Graph) -> Graph:
+def tidy(graph: Graph) -> Graph:
+    """As `simplify`, but products stay in the form that they were brought to for BLAS."""
+    return simplify(graph, without=("contract", "transpose"))
+
+
+def simplify(graph: Graph, without: tuple[str, ...] = ()) -> Graph:
     """The graph after every identity, in one pass, inputs before outputs."""
     builder = Builder()
     new: dict[int, int] = {}
     for i in graph.inputs:
         new[i] = builder.input(graph.nodes[i].spec, graph.nodes[i].param("name"))
-    _replay_simplified(graph, builder, new)
+    _replay_simplified(graph, builder, new, without)
     for tag, node in graph.tags:
         builder.tags[tag] = new[node]
     return builder.finish(new[o] for o in graph.outputs)
 
 
-def _replay_simplified(graph, builder, new):
+def _replay_simplified(graph, builder, new, without):
     results: dict[int, list[int]] = {}
     users = graph.users
     for node in graph.nodes:
@@ -55,15 +60,18 @@ def _replay_simplified(graph, builder, new):
             elif node.op.name == "call":
                 inner = node.param("graph")
                 bound = dict(zip(inner.inputs, [new[a] for a in node.args], strict=True))
-                _replay_simplified(inner, builder, bound)
+                _replay_simplified(inner, builder, bound, without)
                 results[node.id] = [bound[o] for o in inner.outputs]
                 new[node.id] = -1
             elif node.op.name == "pick":
                 new[node.id] = results[node.args[0]][node.param("index")]
             else:
-                new[node.id] = _simplified(
-                    builder, node, [new[a] for a in node.args], all(len(users[a]) == 1 for a in node.args)
-                )
+                args = [new[a] for a in node.args]
+                if node.op.name in without:
+                    new[node.id] = builder.add(node.op, args, node.spec, **node.options)
+                else:
+                    alone = all(len(users[a]) == 1 for a in node.args)
+                    new[node.id] = _simplified(builder, node, args, alone)
 
 
 def _simplified(builder: Builder, node: Node, args: list[int], alone: bool) -> int:

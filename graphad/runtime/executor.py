@@ -16,6 +16,7 @@ SYMBOLS_AT = 12
 SELF, IMAGE, POOL = 13, 14, 15  # POOL, in the image: an arena kept for the next call
 FAILED = 16  # the step that failed
 FINISH = 17  # address
+CAPTURED_AT, CAPTURED = 18, 19  # records as the inputs' own, filled in the image
 HEADER = 20
 
 # An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
@@ -51,43 +52,45 @@ def kernel(table, start, stop):
         status = call_kernel(layout, table, 0, 0)
         if status != 0:
             return status
-    at = integer(table, {INPUTS_AT})
-    for k in range(integer(table, {INPUTS})):
-        rank = integer(table, at + 1)
-        item = integer(table, at + 2)
-        shape = at + {INPUT_FIELDS}
-        expected = item
-        straight = True
-        for b in range(rank):
-            a = rank - 1 - b
-            size = integer(table, shape + a)
-            if size > 1 and integer(table, shape + rank + a) != expected:
-                straight = False
-            expected = expected * size
-        if not straight and expected > 0:
-            packed = allocate(expected)
-            if packed == 0:
-                return {NO_MEMORY}
-            put(table, at + 3, packed)
-            source = integer(table, at)
-            for n in range(expected // item):
-                rest = n
-                address = source
-                for b in range(rank):
-                    a = rank - 1 - b
-                    size = integer(table, shape + a)
-                    address += (rest % size) * integer(table, shape + rank + a)
-                    rest = rest // size
-                if item == 8:
-                    keep_i8(packed, n, peek_i8(address, 0))
-                elif item == 4:
-                    keep_i4(packed, n, peek_i4(address, 0))
-                elif item == 2:
-                    keep_i2(packed, n, peek_i2(address, 0))
-                else:
-                    keep_i1(packed, n, peek_i1(address, 0))
-            put(table, at, packed)
-        at = shape + 4 * rank
+    for group in range(2):
+        at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
+        count = integer(table, {CAPTURED} if group else {INPUTS})
+        for k in range(count):
+            rank = integer(table, at + 1)
+            item = integer(table, at + 2)
+            shape = at + {INPUT_FIELDS}
+            expected = item
+            straight = True
+            for b in range(rank):
+                a = rank - 1 - b
+                size = integer(table, shape + a)
+                if size > 1 and integer(table, shape + rank + a) != expected:
+                    straight = False
+                expected = expected * size
+            if not straight and expected > 0:
+                packed = allocate(expected)
+                if packed == 0:
+                    return {NO_MEMORY}
+                put(table, at + 3, packed)
+                source = integer(table, at)
+                for n in range(expected // item):
+                    rest = n
+                    address = source
+                    for b in range(rank):
+                        a = rank - 1 - b
+                        size = integer(table, shape + a)
+                        address += (rest % size) * integer(table, shape + rank + a)
+                        rest = rest // size
+                    if item == 8:
+                        keep_i8(packed, n, peek_i8(address, 0))
+                    elif item == 4:
+                        keep_i4(packed, n, peek_i4(address, 0))
+                    elif item == 2:
+                        keep_i2(packed, n, peek_i2(address, 0))
+                    else:
+                        keep_i1(packed, n, peek_i1(address, 0))
+                put(table, at, packed)
+            at = shape + 4 * rank
     need = integer(table, {ARENA_BYTES})
     if need > 0:
         arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, 0)
@@ -129,12 +132,14 @@ def kernel(table, start, stop):
 
 FINISH_SOURCE = f'''
 def kernel(table, start, stop):
-    at = integer(table, {INPUTS_AT})
-    for k in range(integer(table, {INPUTS})):
-        rank = integer(table, at + 1)
-        if rank > 0 and integer(table, at + 3) != 0:
-            release(integer(table, at + 3))
-        at = at + {INPUT_FIELDS} + 4 * rank
+    for group in range(2):
+        at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
+        count = integer(table, {CAPTURED} if group else {INPUTS})
+        for k in range(count):
+            rank = integer(table, at + 1)
+            if rank > 0 and integer(table, at + 3) != 0:
+                release(integer(table, at + 3))
+            at = at + {INPUT_FIELDS} + 4 * rank
     arena = integer(table, {ARENA})
     if arena != 0:
         arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, arena)

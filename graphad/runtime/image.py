@@ -152,12 +152,17 @@ class Writer:
     def captured(self, arrays) -> tuple:
         """Addresses of captured arrays, which are read at each call."""
         kept = []
+        self.data[x.CAPTURED_AT] = len(self.data)
         for b in self.program.buffers:
             if b.kind == "captured":
                 array = arrays[b.index]
                 kept.append(array)
                 self.base_slot[b.id] = self.put(array.ctypes.data)
                 self.base_offset[b.id] = 0
+                for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
+                    self.put(value)
+                self.data += [0] * (2 * array.ndim)
+        self.data[x.CAPTURED] = len(kept)
         return tuple(kept)
 
     def table(self, step: Step) -> int:

@@ -119,6 +119,21 @@ def dispatcher_for(function, specs_or_args):
     return specialised(function, specs)
 
 
+def _signed(function, specs: list[Spec]) -> list[Spec]:
+    """The function's own signature where it has one that fits these ranks and dtypes."""
+    own = function._specs
+    if own is None:
+        return specs
+    kinds = [(s.ndim, s.dtype) for s in specs]
+    if kinds != [(s.ndim, s.dtype) for s in own]:
+        raise TraceError(
+            "a call from @njit code", "the arguments do not fit the signature",
+            expected=", ".join(map(str, own)), got=", ".join(map(str, specs)),
+            fix="change the signature or the arguments",
+        )  # fmt: skip
+    return list(own)
+
+
 def generic_dispatcher(function):
     """One dispatcher that specialises at each call site on Numba's types."""
     found = function.__dict__.get("_dispatcher")
@@ -135,7 +150,7 @@ def generic_dispatcher(function):
     def implementation(*args):
         kinds = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
         try:
-            specs = [spec_of(t, f"n{k}") for k, t in enumerate(kinds)]
+            specs = _signed(function, [spec_of(t, f"n{k}") for k, t in enumerate(kinds)])
             call = specialised(function, specs)
         except GraphadError as error:
             raise TypingError(

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from graphad.spec import Spec
+
 _REGISTERED: dict[type, tuple[Callable, Callable]] = {}
 
 
@@ -63,6 +65,8 @@ def _parts(value):
         return "dict", tuple(value), tuple(value.values())
     if value is None:
         return "none", None, ()
+    if cls is Spec:
+        return None
     if cls in _REGISTERED:
         children, extra = _REGISTERED[cls][0](value)
         return "registered", (cls, extra), tuple(children)

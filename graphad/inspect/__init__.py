@@ -1,0 +1,1 @@
+"""Looking at and around compiled functions: the demo and the doctor."""

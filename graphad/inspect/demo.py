@@ -1,0 +1,148 @@
+"""The main job: train a classifier on real data, and look inside what was compiled."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+import graphad as ga
+
+
+def run(epochs: int = 60) -> int:
+    """Run every part; the exit status."""
+    try:
+        from rich.console import Console
+        from sklearn.datasets import load_digits
+    except ImportError as missing:
+        print(f"the demo needs scikit-learn and rich ({missing}): pip install 'graphad[demo]'")
+        return 1
+    console = Console(highlight=False)
+    console.rule("1. A classifier for scikit-learn's digits")
+    accuracy = train(console, load_digits(), epochs)
+    console.rule("2. Several outputs: every derivative of a two-input, two-output network")
+    four_derivatives(console)
+    console.rule("3. Backpropagation in parts")
+    in_parts(console)
+    console.rule("4. Inside: the graph, the source and the memory plan")
+    inside(console)
+    if accuracy < 0.95:
+        console.print(f"test accuracy {accuracy:.1%} is below 95 %")
+        return 1
+    return 0
+
+
+def log_softmax(z):
+    """Logits to log-probabilities, row by row."""
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def loss(params, x, labels):
+    """Mean cross-entropy of a two-layer network."""
+    hidden = np.tanh(x @ params["W1"] + params["b1"])
+    logp = log_softmax(hidden @ params["W2"] + params["b2"])
+    return -(logp * labels).sum() / x.shape[0]
+
+
+def train(console, digits, epochs: int) -> float:
+    """Adam on minibatches; the accuracy on held-out digits."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(digits.target))
+    x = digits.data[order] / 16.0
+    y = np.eye(10)[digits.target[order]]
+    train_x, test_x, train_y, test_y = x[:1437], x[1437:], y[:1437], y[1437:]
+    params = {
+        "W1": rng.normal(size=(64, 64)) / 8, "b1": np.zeros(64),
+        "W2": rng.normal(size=(64, 10)) / 8, "b2": np.zeros(10),
+    }  # fmt: skip
+    optimiser = ga.optim.adam(3e-3)
+
+    @ga.function
+    def step(params, state, x, labels):
+        value, grads = ga.value_and_grad(loss)(params, x, labels)
+        params, state = optimiser.update(grads, state, params)
+        return value, params, state
+
+    state = optimiser.init(params)
+    start = time.perf_counter()
+    value, *_ = step(params, state, train_x[:96], train_y[:96])
+    console.print(f"compiled value, gradient and Adam in {time.perf_counter() - start:.2f} s")
+    batches = len(train_x) // 96
+    start = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("training", total=epochs)
+        for _ in range(epochs):
+            shuffled = rng.permutation(len(train_x))
+            for b in range(batches):
+                rows = shuffled[b * 96 : (b + 1) * 96]
+                value, params, state = step(params, state, train_x[rows], train_y[rows])
+            progress.update(task, advance=1, description=f"loss {float(value):.4f}")
+    seconds = time.perf_counter() - start
+    hidden = np.tanh(test_x @ params["W1"] + params["b1"])
+    right = (hidden @ params["W2"] + params["b2"]).argmax(1) == test_y.argmax(1)
+    console.print(
+        f"{epochs * batches} steps in {seconds:.2f} s ({seconds / (epochs * batches) * 1e6:.0f} µs "
+        f"each); test accuracy {right.mean():.1%}"
+    )
+    return float(right.mean())
+
+
+def net(x, y):
+    """Two inputs, two outputs, one hidden layer."""
+    weights = np.linspace(-1.0, 1.0, 8)
+    h = np.tanh(weights * x + weights[::-1] * y**2)
+    return (h * weights).sum(), (h**2).sum() * x
+
+
+def four_derivatives(console) -> None:
+    """df1/dx, df1/dy, df2/dx, df2/dy beside central differences."""
+    x, y, e = 0.7, -0.4, 1e-6
+    jacobian = ga.jacobian(net, wrt=(0, 1))(x, y)
+    for i in range(2):
+        for j, name in enumerate("xy"):
+            moved = (e, 0.0) if j == 0 else (0.0, e)
+            up = net(x + moved[0], y + moved[1])[i]
+            down = net(x - moved[0], y - moved[1])[i]
+            console.print(
+                f"df{i + 1}/d{name} = {jacobian[i][j]:+.12f}   "
+                f"central difference {(up - down) / (2 * e):+.12f}"
+            )
+
+
+def tagged(W, x, b):
+    """A layer with its pre-activation named."""
+    h = ga.tag(W @ x + b, "h")
+    return (np.tanh(h) ** 2).sum()
+
+
+def in_parts(console) -> None:
+    """dloss/dh, the Jacobian of h, and their contraction against the whole gradient."""
+    rng = np.random.default_rng(1)
+    W, x, b = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=4)
+    head, tail = ga.cut(tagged, at="h")
+    h = head(W, x, b)
+    upper = ga.grad(tail, wrt="h")(W, x, b, h)
+    lower = ga.jacobian(head, wrt="W")(W, x, b)
+    whole = ga.grad(tagged, wrt="W")(W, x, b)
+    joined = np.einsum("i,ijk->jk", upper, lower)
+    console.print(f"dloss/dh has shape {upper.shape}, dh/dW has shape {lower.shape}")
+    console.print(f"contracted, they differ from the whole gradient by {abs(joined - whole).max():.1e}")
+
+
+def inside(console) -> None:
+    """One small gradient at every stage."""
+    from rich.text import Text
+
+    def energy(x, w):
+        return (np.tanh(x @ w) ** 2).sum()
+
+    stages = ga.grad(energy, wrt="w").lower(ga.spec("500 64"), ga.spec("64 32"))
+    for title, stage in (("graph", stages.graph), ("program", stages.program),
+                         ("source", stages.source), ("memory", stages.memory)):  # fmt: skip
+        lines = str(stage).splitlines()
+        shown = lines[:14] + ([f"... {len(lines) - 14} more lines"] if len(lines) > 14 else [])
+        console.print(Text(f"-- {title}\n" + "\n".join(shown)))

@@ -1,0 +1,40 @@
+"""What this installation stands on, for bug reports."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+
+def report() -> str:
+    """Versions, BLAS, threads, cache folder and CPU features, a line each."""
+    import llvmlite
+    import llvmlite.binding as llvm
+    import networkx
+    import numba
+    import numpy
+    import scipy
+    import sympy
+
+    import graphad
+    from graphad.runtime import cache
+
+    folder = cache.folder()
+    features = llvm.get_host_cpu_features()
+    wanted = [n for n in ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon") if features.get(n)]
+    blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    rows = {
+        "graphad": graphad.__version__,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "numba": f"{numba.__version__} (llvmlite {llvmlite.__version__})",
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "sympy": sympy.__version__,
+        "networkx": networkx.__version__,
+        "BLAS": f"{blas.get('name')} {blas.get('version')} (through scipy)",
+        "threads": f"{os.cpu_count()} cores",
+        "CPU": f"{llvm.get_host_cpu_name()}: {', '.join(wanted)}",
+        "cache": f"{folder} ({len(cache.listed())} files)" if folder else "none: memory only",
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{k:<{width}}  {v}" for k, v in rows.items())

@@ -1,0 +1,142 @@
+"""A slow interpreter of planned Programs in one byte arena: the oracle of fusion and planning.
+
+It shares no code with the emitters: every point of every loop is a Python step on NumPy scalars.
+"""
+
+import numpy as np
+
+from graphad.lower.program import Fill, Loop, Product
+from graphad.op import find
+
+IDENTITY = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf}
+
+
+def place(at, point):
+    return at.offset + sum(s * i for s, i in zip(at.strides, point, strict=True))
+
+
+def run_program(program, inputs, captured):
+    """The results of a program with static dims."""
+    arena = np.full(program.arena_bytes + 64, 0xFF, np.uint8)
+    memory = {}
+    results = {}
+    for b in program.buffers:
+        size = int(np.prod(b.spec.shape, dtype=int))
+        if b.kind == "input":
+            memory[b.id] = np.array(inputs[b.index], b.spec.dtype).ravel()
+        elif b.kind == "captured":
+            memory[b.id] = np.array(captured[b.index], b.spec.dtype).ravel()
+        elif b.kind == "output":
+            memory[b.id] = np.full(size, 99, b.spec.dtype)
+            results[b.index] = (memory[b.id], b.spec.shape)
+        elif b.id in program.offsets:
+            start = program.offsets[b.id]
+            end = start + size * b.spec.dtype.itemsize
+            assert end <= program.arena_bytes
+            memory[b.id] = arena[start:end].view(b.spec.dtype)
+    for region in program.regions:
+        if isinstance(region, Loop):
+            run_loop(region, memory)
+        elif isinstance(region, Product):
+            run_product(region, memory)
+        else:
+            assert isinstance(region, Fill), region
+            memory[region.buffer][:] = 0
+    return [results[k][0].reshape(results[k][1]) for k in sorted(results)]
+
+
+def run_product(region, memory):
+    batch = region.batch
+    a = memory[region.a].reshape(batch, *((region.k, region.m) if region.a_turned else (region.m, region.k)))
+    b = memory[region.b].reshape(batch, *((region.n, region.k) if region.b_turned else (region.k, region.n)))
+    a = a.swapaxes(1, 2) if region.a_turned else a
+    b = b.swapaxes(1, 2) if region.b_turned else b
+    memory[region.c][:] = (a @ b).ravel()
+
+
+def wrapped(indices, values, bounds):
+    total = 0
+    for i, (size, step) in zip(indices, bounds, strict=True):
+        at = int(values[i])
+        at = at + size if at < 0 else at
+        assert 0 <= at < size
+        total += at * step
+    return total
+
+
+def evaluate_body(region, memory, point):
+    values = {}
+    for s in region.body:
+        if s.op == "load":
+            out = memory[s.buffer][place(s.at, point)]
+        elif s.op == "gather":
+            out = memory[s.buffer][place(s.at, point) + wrapped(s.args, values, s.bounds)]
+        elif s.op in ("const", "dim"):
+            out = s.value
+        elif s.op == "index":
+            out = place(s.at, point)
+        else:
+            with np.errstate(all="ignore"):
+                options = {"dtype": s.dtype}
+                args = [np.asarray(values[a]) for a in s.args]
+                out = find(s.op).reference(args, options, _Scalar(s.dtype))
+        values[s.id] = np.asarray(out, s.dtype)[()]
+    return values
+
+
+class _Scalar:
+    shape = ()
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
+def run_loop(region, memory):
+    running = {}
+    for s in region.stores:
+        if s.reduce in IDENTITY:
+            start = IDENTITY[s.reduce]
+            dtype = memory[s.buffer].dtype
+            if dtype.kind in "iu" and not np.isfinite(start):
+                start = np.iinfo(dtype).min if s.reduce == "max" else np.iinfo(dtype).max
+            if dtype.kind == "b" and s.reduce in ("max", "min"):
+                start = s.reduce == "min"
+            for point in np.ndindex(*region.space):
+                memory[s.buffer][place(s.at, point)] = start
+            if 0 in region.space:
+                memory[s.buffer][:] = start
+    for point in np.ndindex(*region.space):
+        values = evaluate_body(region, memory, point)
+        for k, s in enumerate(region.stores):
+            store(region, k, s, values, memory, point, running)
+
+
+def store(region, k, s, values, memory, point, running):
+    target, at, v = memory[s.buffer], place(s.at, point), values[s.value]
+    with np.errstate(all="ignore"):
+        if s.reduce is None:
+            target[at] = v
+        elif s.reduce == "sum":
+            target[at] += v
+        elif s.reduce == "prod":
+            target[at] *= v
+        elif s.reduce == "max":
+            target[at] = np.maximum(target[at], v)
+        elif s.reduce == "min":
+            target[at] = np.minimum(target[at], v)
+        elif s.reduce == "scan":
+            key = (k, *[p for a, p in enumerate(point) if a not in s.axes])
+            running[key] = running.get(key, 0) + v
+            target[at] = running[key]
+        elif s.reduce in ("argmax", "argmin"):
+            key = (k, at)
+            best = running.get(key)
+            better = best is None or (v > best if s.reduce == "argmax" else v < best)
+            if better or (np.isnan(v) and not np.isnan(best)):
+                running[key] = v
+                target[at] = point[s.axes[0]]
+        elif s.reduce == "scatter_add":
+            target[at + wrapped(s.indices, values, s.bounds)] += v
+        else:
+            assert s.reduce == "scatter_set", s.reduce
+            target[at + wrapped(s.indices, values, s.bounds)] = v

@@ -1,0 +1,101 @@
+"""Random programs through every pass, against NumPy; and both derivative modes, by the adjoint.
+
+`python -m tests.random_soak` runs many more.
+"""
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from program_interpreter import run_program
+from random_programs import programs
+
+import graphad as ga
+from graphad.emit.small import takes
+from graphad.graph import Graph, check
+from graphad.pipeline import GRAPH_PASSES, LARGE_PASSES
+from graphad.reference import evaluate
+
+QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True,
+         "phases": [Phase.explicit, Phase.generate]}  # fmt: skip
+
+
+def same(got, want, note=""):
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-9, err_msg=note)
+
+
+def through_every_pass(graph: Graph, arrays, want):
+    """Evaluate after each pass: graphs by the reference, the program by its interpreter."""
+    assert str(Graph.parse(str(check(graph)))) == str(graph)
+    same(evaluate(graph, arrays), want, "traced")
+    stage = graph
+    for step in GRAPH_PASSES + LARGE_PASSES:
+        stage = step.check(step.run(stage))
+        if isinstance(stage, Graph):
+            same(evaluate(stage, arrays), want, step.name)
+            captured = stage.captured
+        else:
+            if stage.offsets or step.name == "plan memory":
+                same(run_program(stage, arrays, captured), want, step.name)
+
+
+def directions(run, arrays, seed):
+    rng = np.random.default_rng(seed)
+    outs = run(*arrays)
+    ts = tuple(rng.normal(size=a.shape) for a in arrays)
+    cts = tuple(rng.normal(size=np.shape(o)) for o in outs)
+    return ts, cts
+
+
+def check_program(run, arrays, compiled: bool):
+    with np.errstate(all="ignore"):
+        want = [np.asarray(o) for o in run(*arrays)]
+    f = ga.function(run)
+    through_every_pass(f.lower(*arrays).traced, arrays, want)
+    wrt = tuple(range(len(arrays)))
+    ts, cts = directions(run, arrays, 1)
+    push, pull = ga.jvp(run, wrt=wrt), ga.vjp(run, wrt=wrt)
+    forward, reverse = push.lower(*arrays, tangents=ts), pull.lower(*arrays, cotangents=cts)
+    out_f = evaluate(forward.traced, [*arrays, *ts])
+    out_r = evaluate(reverse.traced, [*arrays, *cts])
+    through_every_pass(forward.traced, [*arrays, *ts], out_f)
+    through_every_pass(reverse.traced, [*arrays, *cts], out_r)
+    n = len(want)
+    left = sum(np.sum(c * t) for c, t in zip(cts, out_f[n:], strict=True))
+    right = sum(np.sum(g * t) for g, t in zip(out_r[n:], ts, strict=True))
+    if np.isfinite(left) and abs(left) < 1e8:
+        np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8)
+    if compiled:
+        same([np.asarray(o) for o in f(*arrays)], want)
+        outs, grads = pull(*arrays, cotangents=cts)
+        same([*map(np.asarray, outs), *grads], out_r)
+    return takes(forward.graph)
+
+
+@settings(max_examples=300, **QUIET)
+@given(programs())
+def test_passes(program):
+    run, arrays = program
+    check_program(run, arrays, compiled=False)
+
+
+@settings(max_examples=40, **QUIET)
+@given(programs(), st.booleans())
+def test_compiled(program, large):
+    import graphad.emit.small as small
+
+    run, arrays = program
+    before = small.MOST_WORK
+    small.MOST_WORK = -1 if large else before
+    try:
+        check_program(run, arrays, compiled=True)
+    finally:
+        small.MOST_WORK = before
+
+
+@settings(max_examples=10, **QUIET)
+@given(programs(scale=20, most_steps=5))
+def test_compiled_with_products_by_blas(program):
+    run, arrays = program
+    want = [np.asarray(o) for o in run(*arrays)]
+    same([np.asarray(o) for o in ga.function(run)(*arrays)], want)
