@@ -72,14 +72,14 @@ def check_program(run, arrays, compiled: bool):
     return takes(forward.graph)
 
 
-@settings(max_examples=300, **QUIET)
+@settings(max_examples=2000, **QUIET)
 @given(programs())
 def test_passes(program):
     run, arrays = program
     check_program(run, arrays, compiled=False)
 
 
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=100, **QUIET)
 @given(programs(), st.booleans())
 def test_compiled(program, large):
     import graphad.emit.small as small
