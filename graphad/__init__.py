@@ -7,7 +7,7 @@ np.float64(0.8414709848078965)
 """
 
 import graphad.ops as _ops
-from graphad import optim
+from graphad import errors, optim
 from graphad.derivatives import (
     grad,
     gradients,
@@ -28,16 +28,13 @@ from graphad.trace.pytree import register_pytree
 
 __version__ = "0.1.0"
 __all__ = [
+    "Function",
+    "Spec",
     "checkpoint",
     "custom_derivative",
     "cut",
+    "errors",
     "from_sympy",
-    "optim",
-    "stop_gradient",
-    "tag",
-    "where",
-    "Function",
-    "Spec",
     "function",
     "grad",
     "gradients",
@@ -46,11 +43,15 @@ __all__ = [
     "jacobian",
     "jacobians",
     "jvp",
+    "optim",
     "register_pytree",
     "spec",
+    "stop_gradient",
+    "tag",
     "value_and_grad",
     "vjp",
     "vmap",
+    "where",
 ]
 
 from numpy import where

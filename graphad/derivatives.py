@@ -92,7 +92,7 @@ class Selection:
         if isinstance(w, (int, np.integer)) and -len(slots) <= w < len(slots):
             return slots[w]
         for slot in slots:
-            if w == slot[0] and slot[1] is None or (w == slot[1] and isinstance(w, str)):
+            if (w == slot[0] and slot[1] is None) or (w == slot[1] and isinstance(w, str)):
                 return slot
         names = ", ".join(str(n if k is None else k) for n, k in slots)
         raise DerivativeError(
@@ -274,9 +274,7 @@ def jvp(f, wrt=0) -> Function:
             raise DerivativeError(name, "tangents are missing", expected="tangents=",
                                   got="none", fix="pass tangents shaped as wrt")  # fmt: skip
         given = s.flat(tangents, "tangents")
-        ts = {
-            x.id: _matched(name, t, x, "tangent") for x, t in zip(s.leaves, given, strict=True)
-        }
+        ts = {x.id: _matched(name, t, x, "tangent") for x, t in zip(s.leaves, given, strict=True)}
         parts = push_forward(s.like.builder, [y.id for y in leaves], ts)
         out = _tensors(_plain(p, y) for p, y in zip(parts, leaves, strict=True))
         return pytree.unflatten(tree, _tensors(leaves)), pytree.unflatten(tree, out)
@@ -325,9 +323,7 @@ def _batched(like, values, hole: Value, spec: Spec):
     n = size_of(spec.shape)
     live = [v for v in values if v is not None]
     found = batch_through(like.builder, [v.id for v in live], {hole.id: _basis(like, spec)}, n)
-    done = {
-        v.id: repeat(v, n) if b is None else b for v, b in zip(live, found, strict=True)
-    }
+    done = {v.id: repeat(v, n) if b is None else b for v, b in zip(live, found, strict=True)}
     return [None if v is None else done[v.id] for v in values]
 
 
@@ -522,5 +518,3 @@ def jacobians(ys, xs, mode: str = "auto") -> Any:
         flat = [r[0] for r in rows]
         return flat if isinstance(ys, (list, tuple)) else flat[0]
     return rows if isinstance(ys, (list, tuple)) else rows[0]
-
-

@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import DTypeError, ShapeError, TraceError, Where
+from graphad.ops.value import lift
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Dim, Spec, check_dtype, same_dim
 from graphad.trace import pytree
-from graphad.trace.run import no_random_numbers, signature_of, trace, underlying
+from graphad.trace.run import (
+    active,
+    clear_errors,
+    no_random_numbers,
+    signature_of,
+    trace,
+    underlying,
+)
 from graphad.trace.tensor import Tensor
 
 
@@ -25,8 +33,10 @@ class Static:
         self.value = value
 
     def __eq__(self, other):
-        return isinstance(other, Static) and type(self.value) is type(other.value) and (
-            self.value == other.value
+        return (
+            isinstance(other, Static)
+            and type(self.value) is type(other.value)
+            and (self.value == other.value)
         )
 
     def __hash__(self):
@@ -119,13 +129,20 @@ class Function:
             if quick is not None:
                 kinds, entry, address, finish = quick
                 if tuple(map(type, args)) == kinds:
-                    result = entry(address, *args)
+                    try:
+                        result = entry(address, *args)
+                    except IndexError:
+                        return self._call(args, kwargs, out)  # which says where
                     return result if finish is None else finish(result)
         return self._call(args, kwargs, out)
 
     def _call(self, args, kwargs, out):
         leaves, tree = self._flatten(args, kwargs)
         if any(isinstance(x, Tensor) for x in leaves):
+            return self._f(*args, **kwargs)
+        like = active()
+        if like is not None:  # within a trace everything is staged, values that f closes over too
+            args, kwargs = self._rebuilt(tree, [lift(like, x, self.__name__) for x in leaves])
             return self._f(*args, **kwargs)
         prepared_leaves, specs = [], []
         for x in leaves:
@@ -151,8 +168,10 @@ class Function:
         compiled = prepared.compiled
         finishers, tree = compiled.finishers, prepared.tree
         plain = all(f is None for f in finishers)
-        flat = isinstance(tree, pytree.Tree) and tree.kind == "tuple" and all(
-            c is pytree.LEAF for c in tree.children
+        flat = (
+            isinstance(tree, pytree.Tree)
+            and tree.kind == "tuple"
+            and all(c is pytree.LEAF for c in tree.children)
         )
         finish: Any = None
         if prepared.single and not plain:
@@ -284,7 +303,7 @@ class Function:
 
             def run(tensors):
                 args, kwargs = self._rebuilt(tree, tensors)
-                with no_random_numbers(self._f):
+                with no_random_numbers(self._f), clear_errors():
                     return self._f(*args, **kwargs)
 
             graph, out_tree = trace(run, specs, names, self._where)
@@ -299,14 +318,14 @@ class Function:
             names = _positional_names(self._python_signature, len(children))
             pairs = list(zip(names, children, strict=True))
         return [
-            n if pytree.count(c) == 1 else f"{n}.{i}" for n, c in pairs for i in range(pytree.count(c))
+            n if pytree.count(c) == 1 else f"{n}.{i}"
+            for n, c in pairs
+            for i in range(pytree.count(c))
         ]
 
     def _lowered_for(self, args, kwargs) -> tuple[Lowered, list]:
         leaves, tree = self._flatten(args, kwargs)
-        pairs = [
-            (x, x) if isinstance(x, Spec) else prepare(self.__name__, x) for x in leaves
-        ]
+        pairs = [(x, x) if isinstance(x, Spec) else prepare(self.__name__, x) for x in leaves]
         specs = self._signed([s for _, s in pairs])
         lowered, _ = self._lower((tree, tuple(specs)), tree, specs)
         return lowered, [x for x, _ in pairs]

@@ -153,7 +153,9 @@ class Graph:
             tree = ast.parse(f"f({params})", mode="eval").body
             keys = tuple((str(k.arg), _read(k.value)) for k in tree.keywords)  # type: ignore
             nodes.append(Node(int(head[1:]), find(name), args, keys, _read_spec(spec)))
-        outputs = tuple(int(o.strip()[1:]) for o in lines[-1][len("return") :].split(",") if o.strip())
+        outputs = tuple(
+            int(o.strip()[1:]) for o in lines[-1][len("return") :].split(",") if o.strip()
+        )
         inputs = tuple(n.id for n in nodes if n.op.name == "input")
         graph = Graph(tuple(nodes), inputs, outputs, tuple(tags))
         check(graph)
@@ -177,7 +179,11 @@ def check(graph: Graph) -> Graph:
         want = node.op.infer(specs, node.options)
         if want is not None and want != node.spec:
             raise CheckError(
-                "check", f"{node} has the wrong spec", where=node.where, expected=want, got=node.spec
+                "check",
+                f"{node} has the wrong spec",
+                where=node.where,
+                expected=want,
+                got=node.spec,
             )
     if any(o >= len(graph.nodes) for o in graph.outputs):
         raise CheckError("check", "an output names no node", where=NOWHERE)

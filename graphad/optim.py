@@ -27,6 +27,7 @@ class Adam(NamedTuple):
 
     def init(self, params) -> AdamState:
         """The state before the first step: zeros in the structure of params."""
+
         def zeros(p):
             p = p if hasattr(p, "dtype") else np.asarray(p, float)
             return np.zeros(p.shape, p.dtype)
@@ -40,9 +41,7 @@ class Adam(NamedTuple):
         params - learning_rate (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
         """
         count = state.count + 1
-        mean = pytree.map_leaves(
-            lambda m, g: self.b1 * m + (1.0 - self.b1) * g, state.mean, grads
-        )
+        mean = pytree.map_leaves(lambda m, g: self.b1 * m + (1.0 - self.b1) * g, state.mean, grads)
         square = pytree.map_leaves(
             lambda v, g: self.b2 * v + (1.0 - self.b2) * (g * g), state.square, grads
         )
@@ -57,7 +56,9 @@ class Adam(NamedTuple):
         return pytree.map_leaves(step, params, mean, square), AdamState(count, mean, square)
 
 
-def adam(learning_rate: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Adam:
+def adam(
+    learning_rate: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> Adam:
     """Adam (Kingma and Ba 2015, algorithm 1): `.init(params)`, `.update(grads, state, params)`.
 
     >>> import numpy as np

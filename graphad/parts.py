@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-
 from graphad.batch import batch_through, repeat
 from graphad.derivatives import _any_tensor, _outputs, _tensors
 from graphad.diff.pullback import pull_back
@@ -323,13 +322,19 @@ class BatchedRule:
         results = run(inner_args, inner_outs, inner_others)
         live = [r for r in results if r is not None]
         found = batch_through(args[0].builder, [r.id for r in live], placed, self.size)
-        grown = iter(repeat(r, self.size) if b is None else b for r, b in zip(live, found, strict=True))
+        grown = iter(
+            repeat(r, self.size) if b is None else b for r, b in zip(live, found, strict=True)
+        )
         return [None if r is None else next(grown) for r in results]
 
     def pull_values(self, args, outs, cts, wanted):
         """Cotangents of the wanted arguments; summed over the batch where one is shared."""
         parts = self._map(
-            lambda a, o, c: self.rule.pull_values(a, o, c, wanted), args, outs, cts, [True] * len(cts)
+            lambda a, o, c: self.rule.pull_values(a, o, c, wanted),
+            args,
+            outs,
+            cts,
+            [True] * len(cts),
         )
         return [
             p if p is None or self.flags[i] else total(p, (0,))
@@ -339,9 +344,7 @@ class BatchedRule:
     def push_values(self, args, outs, tangents):
         """Tangents of the results."""
         ts = [zeros_like(a) if t is None else t for a, t in zip(args, tangents, strict=True)]
-        return self._map(
-            lambda a, o, t: self.rule.push_values(a, o, t), args, outs, ts, self.flags
-        )
+        return self._map(lambda a, o, t: self.rule.push_values(a, o, t), args, outs, ts, self.flags)
 
     pull, push = Rule.pull, Rule.push
     batched = Rule.batched
@@ -385,9 +388,7 @@ class CustomDerivative:
         bound = self._f._python_signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values, graph, in_tree, out_tree = enclosed(like, self._f._f, bound.args)
-        rule = Rule(
-            self.__name__, self._jvp, self._vjp, in_tree, out_tree, pytree.count(in_tree)
-        )
+        rule = Rule(self.__name__, self._jvp, self._vjp, in_tree, out_tree, pytree.count(in_tree))
         outs = calls(values[0], values, graph, kind="custom", rule=rule)
         return pytree.unflatten(out_tree, _tensors(outs))
 

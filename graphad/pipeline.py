@@ -11,17 +11,17 @@ import numpy as np
 
 from graphad.emit.kernel import Kernel, code_of, write_loop
 from graphad.emit.small import straight, takes
-from graphad.errors import NOWHERE, NotCoveredError
+from graphad.errors import NOWHERE, GraphIndexError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.program import Loop, Program, check_program
 from graphad.rewrite.algebra import simplify, tidy
+from graphad.runtime import executor
 from graphad.runtime.build import llvm_of
 from graphad.runtime.entry import Operand, entry_for
 from graphad.runtime.image import Image, make_image
-from graphad.spec import is_static
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,24 @@ class Compiled:
 
     def call(self, leaves) -> list[Any]:
         """Run on prepared leaves."""
-        out = self.entry(self.address, *leaves)
+        try:
+            out = self.entry(self.address, *leaves)
+        except IndexError:
+            raise self._index_error() from None
         if len(self.outputs) == 0:
             return []
         results = (out,) if len(self.outputs) == 1 else out
         return [r if f is None else f(r) for r, f in zip(results, self.finishers, strict=True)]
+
+    def _index_error(self) -> GraphIndexError:
+        """The error of an index out of bounds, with the line of the region that met it."""
+        region = self.lowered.program.regions[int(self.image.data[executor.FAILED])]
+        wheres = [s.where for s in getattr(region, "body", ()) if s.op == "gather"]
+        return GraphIndexError(
+            "indexing", "an index is out of bounds", where=wheres[0] if wheres else region.where,
+            expected="indices from -n to n - 1 of the axis", got="one outside",
+            fix="check the index array; np.clip(i, 0, n - 1) to keep it inside",
+        )  # fmt: skip
 
     def call_into(self, leaves, into) -> None:
         """Run with the array results written to given arrays."""
@@ -228,10 +241,3 @@ def cost_of(graph: Graph, program: Program) -> Cost:
         for b in region.reads() | region.writes():
             moved = moved + program.buffers[b].bytes
     return Cost(operations, moved, len(program.regions))
-
-
-def require_static_graph(graph: Graph, use: str) -> None:
-    """An error when a graph has symbolic dims and the use needs numbers."""
-    if not all(is_static(n.spec.shape) for n in graph.nodes if hasattr(n.spec, "shape")):
-        raise NotCoveredError(use, "needs static dims", expected="numbers", got="symbolic dims",
-                              fix="call with arrays")  # fmt: skip

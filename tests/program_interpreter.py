@@ -47,8 +47,12 @@ def run_program(program, inputs, captured):
 
 def run_product(region, memory):
     batch = region.batch
-    a = memory[region.a].reshape(batch, *((region.k, region.m) if region.a_turned else (region.m, region.k)))
-    b = memory[region.b].reshape(batch, *((region.n, region.k) if region.b_turned else (region.k, region.n)))
+    a = memory[region.a].reshape(
+        batch, *((region.k, region.m) if region.a_turned else (region.m, region.k))
+    )
+    b = memory[region.b].reshape(
+        batch, *((region.n, region.k) if region.b_turned else (region.k, region.n))
+    )
     a = a.swapaxes(1, 2) if region.a_turned else a
     b = b.swapaxes(1, 2) if region.b_turned else b
     memory[region.c][:] = (a @ b).ravel()

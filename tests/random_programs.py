@@ -48,7 +48,9 @@ def structural(draw, x):
             return lambda v: v[key]
     if kind == 3 and x.ndim:
         axis = draw(st.integers(0, x.ndim - 1))
-        index = np.array(draw(st.lists(st.integers(-x.shape[axis], x.shape[axis] - 1), min_size=1, max_size=4)))
+        index = np.array(
+            draw(st.lists(st.integers(-x.shape[axis], x.shape[axis] - 1), min_size=1, max_size=4))
+        )
         return lambda v: np.take(v, index, axis=axis)
     if kind == 4 and x.ndim:
         axis = draw(st.integers(0, x.ndim - 1))
@@ -81,7 +83,9 @@ def programs(draw, most_steps=7, scale=1):
     """(function of arrays, arrays): 1 to 3 inputs, a few steps, 1 or 2 results."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))
-    arrays = [np.round(rng.uniform(-1.5, 1.5, [scale * d if d > 1 else d for d in s]), 3) for s in shapes]
+    arrays = [
+        np.round(rng.uniform(-1.5, 1.5, [scale * d if d > 1 else d for d in s]), 3) for s in shapes
+    ]
     values, steps = list(arrays), []
     for _ in range(draw(st.integers(1, most_steps))):
         with np.errstate(all="ignore"):

@@ -9,9 +9,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
-from random_programs import programs  # noqa: E402
-from test_random_graphs import check_program  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, settings
+from random_programs import programs
+from test_random_graphs import check_program
 
 
 def soak(count: int, compiled: bool) -> None:

@@ -72,7 +72,10 @@ def central(run, arrays, index, direction, h=1e-6):
 def test_derivatives(f, text, regime):
     """Forward mode against differences, and reverse mode against forward by the adjoint."""
     names = names_in(text)
-    if not float_names(names) or np.asarray(call(f, text, names)(*[ARRAYS[n] for n in names])).dtype.kind != "f":
+    if (
+        not float_names(names)
+        or np.asarray(call(f, text, names)(*[ARRAYS[n] for n in names])).dtype.kind != "f"
+    ):
         assert not f.__name__.startswith("exp")
         return
     run = call(f, text, names)

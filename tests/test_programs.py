@@ -34,7 +34,10 @@ def chosen(args, wrt, f):
     import inspect
 
     names = list(inspect.signature(f).parameters)
-    return [names.index(w) if isinstance(w, str) else w for w in (wrt if isinstance(wrt, tuple) else (wrt,))]
+    return [
+        names.index(w) if isinstance(w, str) else w
+        for w in (wrt if isinstance(wrt, tuple) else (wrt,))
+    ]
 
 
 def moved(args, positions, directions, s):
@@ -49,7 +52,9 @@ def random_like(tree, rng):
 
 
 def dot(a, b):
-    return sum(np.sum(x * y) for x, y in zip(pytree.flatten(a)[0], pytree.flatten(b)[0], strict=True))
+    return sum(
+        np.sum(x * y) for x, y in zip(pytree.flatten(a)[0], pytree.flatten(b)[0], strict=True)
+    )
 
 
 @pytest.mark.parametrize("name, f, args, wrt, second", PROGRAMS)

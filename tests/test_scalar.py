@@ -13,9 +13,31 @@ for _function, _implementation in list(TABLE.numpy.items()):
     if isinstance(_function, np.ufunc):
         UFUNCS[_function.__name__] = _function
 
-NAMES = {"sub": "subtract", "neg": "negative", "mul": "multiply", "div": "divide", "abs": "absolute"}
+NAMES = {
+    "sub": "subtract",
+    "neg": "negative",
+    "mul": "multiply",
+    "div": "divide",
+    "abs": "absolute",
+}
 ELEMENTWISE = sorted(n for n, op in TABLE.ops.items() if op.meaning is not None)
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-300, 5e-324, 745.0, -745.0]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1e300,
+    -1e300,
+    1e-300,
+    5e-324,
+    745.0,
+    -745.0,
+]
 
 
 def ufunc_of(name):

@@ -86,9 +86,7 @@ def transposed(builder: Builder, node: Node, ct: Value, active) -> list[tuple[in
         return [(node.args[i], op.transpose(ct, i, args, specs, node.options)) for i in wanted]
     if op.partials is not None:
         partials = op.partials(*args, Value(builder, node.id))
-        return [
-            (node.args[i], scale(ct, partials[i])) for i in wanted if partials[i] is not None
-        ]
+        return [(node.args[i], scale(ct, partials[i])) for i in wanted if partials[i] is not None]
     assert op.jvp is not None, op
     return _through_jvp(builder, node, ct, args, wanted)
 
@@ -100,9 +98,7 @@ def _through_jvp(builder, node, ct, args, wanted):
     out = node.op.jvp(tangents, args, Value(builder, node.id), node.options)
     holes = [tangents[i].id for i in wanted]
     parts = pull_back(builder, [out.id], [ct], holes)
-    return [
-        (node.args[i], p) for i, p in zip(wanted, parts, strict=True) if p is not None
-    ]
+    return [(node.args[i], p) for i, p in zip(wanted, parts, strict=True) if p is not None]
 
 
 def _through_call(builder, node, picked, totals, active):

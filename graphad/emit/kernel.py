@@ -107,8 +107,11 @@ def simplified(loop: Loop) -> Loop:
         if isinstance(dim, int) and dim == 1 and a not in ordered:
             continue
         last = groups[-1][-1] if groups else None
-        if last is not None and last not in kept_apart and a not in kept_apart and all(
-            at.strides[last] == at.strides[a] * dim for at in indices
+        if (
+            last is not None
+            and last not in kept_apart
+            and a not in kept_apart
+            and all(at.strides[last] == at.strides[a] * dim for at in indices)
         ):
             groups[-1].append(a)
         else:

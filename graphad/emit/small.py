@@ -20,7 +20,18 @@ from graphad.spec import Spec, is_static
 
 MOST_ELEMENTS = 128
 MOST_WORK = 400
-COVERED = ("view", "loop", "reduce", "contract", "place", "scan", "const", "iota", "input", "captured")
+COVERED = (
+    "view",
+    "loop",
+    "reduce",
+    "contract",
+    "place",
+    "scan",
+    "const",
+    "iota",
+    "input",
+    "captured",
+)
 
 
 def takes(graph: Graph) -> bool:
@@ -140,9 +151,7 @@ class Straightener:
         buffer = self.buffer_of[node.id]
         self.pointers.append((buffer, 0))
         code = code_of(node.spec.dtype)
-        flat = [
-            self.name(f"load_{code}(p{k}, {i})", node.where) for i in range(node.spec.size)
-        ]
+        flat = [self.name(f"load_{code}(p{k}, {i})", node.where) for i in range(node.spec.size)]
         return _objects(flat, node.spec.shape)
 
     def _pointwise(self, node, args):
@@ -158,7 +167,9 @@ class Straightener:
             return known
         dtypes = [self.graph.nodes[a].spec.dtype for a in node.args]
         if not any(isinstance(x, str) for x in xs):
-            numbers = [np.asarray(0 if x is ZERO else x, d) for x, d in zip(xs, dtypes, strict=True)]
+            numbers = [
+                np.asarray(0 if x is ZERO else x, d) for x, d in zip(xs, dtypes, strict=True)
+            ]
             with np.errstate(all="ignore"):
                 out = node.op.reference(numbers, node.options, Spec((), dtype))
             return np.asarray(out).item()
@@ -179,15 +190,17 @@ class Straightener:
         rows = np.transpose(x, (*kept, *axes)).reshape(
             int(np.prod([x.shape[a] for a in kept], dtype=int)), *[x.shape[a] for a in axes]
         )
-        out = [self._reduce_one(node, row, source.dtype, x.ndim) for row in rows]
+        out = [self._reduce_one(node, row, source.dtype) for row in rows]
         return _objects(out, node.spec.shape)
 
-    def _reduce_one(self, node, row, dtype, rank):
+    def _reduce_one(self, node, row, dtype):
         name = {"reduce_max": "max", "reduce_min": "min"}.get(node.op.name, node.op.name)
         if name in ("argmax", "argmin"):
             return self._arg(node, list(row.ravel()), dtype, ">" if name == "argmax" else "<")
         # The order of docs/design.md, "Sums": blocks of lanes over the innermost axis if it is
         # reduced, then one after another over the others.
+        if row.size == 0:
+            return self._line(name, [], dtype, node.where)
         axes = node.param("axes")
         inner = self._inner_axis(node)
         total = None
@@ -195,8 +208,6 @@ class Straightener:
         for line in lead:
             part = self._line(name, list(line), dtype, node.where)
             total = part if total is None else self._step(name, total, part, dtype, node.where)
-        if total is None:
-            return ZERO if name == "sum" else 1
         return total
 
     def _inner_axis(self, node):
@@ -228,7 +239,9 @@ class Straightener:
                         self._step(name, a, b, dtype, where)
                         for a, b in zip(lanes[:half], lanes[half:], strict=True)
                     ]
-                total = lanes[0] if total is None else self._step(name, total, lanes[0], dtype, where)
+                total = (
+                    lanes[0] if total is None else self._step(name, total, lanes[0], dtype, where)
+                )
             for item in part[wide:]:
                 total = item if total is None else self._step(name, total, item, dtype, where)
         if total is None:
@@ -239,7 +252,9 @@ class Straightener:
         best, at = self.text(items[0], dtype), literal(0, np.dtype("i8"))
         for k, item in enumerate(items[1:], 1):
             v = self.text(item, dtype)
-            better = self.name(f"({v} {order} {best}) | (({v} != {v}) & ({best} == {best}))", node.where)
+            better = self.name(
+                f"({v} {order} {best}) | (({v} != {v}) & ({best} == {best}))", node.where
+            )
             at = self.name(f"{k} if {better} else {at}", node.where)
             best = self.name(f"{v} if {better} else {best}", node.where)
         return at
@@ -351,9 +366,7 @@ def straight(graph: Graph) -> Program:
     source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
     wheres = (*[w for _, w in lines], NOWHERE)
     kernel = Kernel(source, tuple(s.pointers), (), 0, wheres)
-    region = Straight(
-        kernel, reads, tuple(outputs), statements=tuple(t.strip() for t, _ in needed)
-    )
+    region = Straight(kernel, reads, tuple(outputs), statements=tuple(t.strip() for t, _ in needed))
     inputs = tuple(range(len(graph.inputs)))
     return Program((region,), tuple(buffers), inputs, tuple(outputs))
 

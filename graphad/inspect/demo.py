@@ -130,7 +130,9 @@ def in_parts(console) -> None:
     whole = ga.grad(tagged, wrt="W")(W, x, b)
     joined = np.einsum("i,ijk->jk", upper, lower)
     console.print(f"dloss/dh has shape {upper.shape}, dh/dW has shape {lower.shape}")
-    console.print(f"contracted, they differ from the whole gradient by {abs(joined - whole).max():.1e}")
+    console.print(
+        f"contracted, they differ from the whole gradient by {abs(joined - whole).max():.1e}"
+    )
 
 
 def inside(console) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from graphad.errors import CheckError
 from graphad.graph import Graph, Node
 from graphad.lower.expand import groups
@@ -83,11 +81,7 @@ class Fusion:
                 forced.add(node.id)
             if kind == "contract" or kind == "scatter":
                 forced.update(node.args)
-            elif kind == "gather":
-                forced.add(node.args[0])
-            elif node.op.name == "reshape" and not is_plain_reshape(graph, node):
-                forced.add(node.args[0])
-            elif node.op.name == "barrier":
+            elif kind == "gather" or (node.op.name == "reshape" and not is_plain_reshape(graph, node)) or node.op.name == "barrier":
                 forced.add(node.args[0])
             elif kind == "reduce":
                 forced.add(node.id)
@@ -123,7 +117,9 @@ class Fusion:
             if kind in SPECIAL:
                 if self.uses[node.id] or node.id in self.graph.outputs:
                     self.special_at[node.id] = self._new_position()
-            elif kind in POINTWISE or kind == "reduce" or (kind == "view" and node.id in self.forced):
+            elif (
+                kind in POINTWISE or kind == "reduce" or (kind == "view" and node.id in self.forced)
+            ):
                 if self.uses[node.id] or node.id in self.graph.outputs:
                     self._place(node, kind)
             elif kind in VIRTUAL and node.id in self.forced:
@@ -145,9 +141,7 @@ class Fusion:
         return node.spec.shape
 
     def _placed_users(self, node: Node):
-        return [
-            u for u in self.uses[node.id] if u[0] in self.group_of or u[0] in self.special_at
-        ]
+        return [u for u in self.uses[node.id] if u[0] in self.group_of or u[0] in self.special_at]
 
     def _place(self, node: Node, kind: str):
         space = self._space(node, kind)
@@ -268,7 +262,9 @@ class Assembly:
     def _make_buffers(self):
         graph, fusion = self.graph, self.fusion
         for i, n in enumerate(graph.inputs):
-            self.buffer_of[n] = self._new_buffer(graph.nodes[n].spec, "input", i, graph.nodes[n].where)
+            self.buffer_of[n] = self._new_buffer(
+                graph.nodes[n].spec, "input", i, graph.nodes[n].where
+            )
         output_at: dict[int, int] = {}
         for k, o in enumerate(graph.outputs):
             output_at.setdefault(o, k)
@@ -311,7 +307,11 @@ class Assembly:
 
     def _output(self, k: int, node: int, regions: list) -> int:
         buffer = self.buffer_of.get(node, -1)
-        if buffer >= 0 and self.buffers[buffer].kind == "output" and self.buffers[buffer].index == k:
+        if (
+            buffer >= 0
+            and self.buffers[buffer].kind == "output"
+            and self.buffers[buffer].index == k
+        ):
             return buffer
         spec = self.graph.nodes[node].spec
         where = self.graph.nodes[node].where
@@ -479,11 +479,14 @@ class Body:
         flat: Affine | None = None
         coordinates = list(coordinates)
         while (
-            self.assembly.fusion._is_open_view(node_id)
-            and node_id not in self.assembly.buffer_of
+            self.assembly.fusion._is_open_view(node_id) and node_id not in self.assembly.buffer_of
         ):
             node = self.graph.nodes[node_id]
-            if flat is None and node.op.name == "reshape" and not is_plain_reshape(self.graph, node):
+            if (
+                flat is None
+                and node.op.name == "reshape"
+                and not is_plain_reshape(self.graph, node)
+            ):
                 flat = self.flat(node.spec.shape, coordinates)
             elif flat is None:
                 coordinates = through_view(self.graph, node, coordinates, self.rank)
@@ -605,12 +608,8 @@ def through_view(graph: Graph, node: Node, coordinates, rank):
             )
         ]
     if name == "reshape":
-        kept = iter(
-            c for c, d in zip(coordinates, node.spec.shape, strict=True) if d != 1
-        )
+        kept = iter(c for c, d in zip(coordinates, node.spec.shape, strict=True) if d != 1)
         source = graph.nodes[node.args[0]].spec.shape
         return [fixed(0, rank) if d == 1 else next(kept) for d in source]
     assert name == "barrier", name
     return list(coordinates)
-
-

@@ -230,7 +230,9 @@ def check_program(program: Program) -> Program:
     for region in program.regions:
         missing = region.reads() - ready
         if missing:
-            raise CheckError("check", f"{region} reads {missing} before it is written", where=NOWHERE)
+            raise CheckError(
+                "check", f"{region} reads {missing} before it is written", where=NOWHERE
+            )
         if isinstance(region, Loop):
             seen: set[int] = set()
             for s in region.body:
@@ -251,5 +253,3 @@ def steps_of(shape) -> tuple:
         strides.append(total)
         total = total * d
     return tuple(reversed(strides))
-
-

@@ -370,9 +370,7 @@ def _scatter_set_transpose(ct, i, args, specs, params):
 
 
 def _scatter_set_batch(args, batched, size, params):
-    x, v, index = [
-        a if b else _repeat_first(a, size) for a, b in zip(args, batched, strict=True)
-    ]
+    x, v, index = [a if b else _repeat_first(a, size) for a, b in zip(args, batched, strict=True)]
     n = x.shape[1]
     wrapped = select(index < 0, index + n, index)
     flat = reshape(wrapped + iota(x, wrapped.shape, 0) * n, (size_of(wrapped.shape),))

@@ -28,7 +28,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def axes_of(x: Value, axis) -> tuple[int, ...]:
     """The reduced axes, sorted."""
-    return tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
+    return (
+        tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
+    )
 
 
 def _shaped(out, x, axes, keepdims):
@@ -49,7 +51,15 @@ def _masked(x, where, neutral):
     return x if where is True else select(where, x, neutral)
 
 
-@public(np.sum, examples=["f(A34)", "f(A34, axis=0)", "f(A234, axis=(0, 2), keepdims=True)", "f(A34, axis=-1, where=B34)"])
+@public(
+    np.sum,
+    examples=[
+        "f(A34)",
+        "f(A34, axis=0)",
+        "f(A234, axis=(0, 2), keepdims=True)",
+        "f(A34, axis=-1, where=B34)",
+    ],
+)
 def sum_(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
     """As np.sum."""
     x = _masked(_summable(value(a, where), dtype), where, 0)
@@ -64,7 +74,11 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     x = _masked(_summable(value(a), dtype), where, 1)
     axes = axes_of(x, axis)
     out = add(x, "prod", [x], axes=axes) if axes else x
-    return _shaped(out, x, axes, keepdims) * initial if initial != 1 else _shaped(out, x, axes, keepdims)
+    return (
+        _shaped(out, x, axes, keepdims) * initial
+        if initial != 1
+        else _shaped(out, x, axes, keepdims)
+    )
 
 
 def _count(x, axes):
@@ -79,7 +93,9 @@ def _run_time_size(x, dim):
     return Value(x.builder, x.builder.add("dim", (), None, value=dim))
 
 
-@public(np.mean, examples=["f(A34)", "f(A34, axis=0)", "f(A234, axis=(0, 2), keepdims=True)", "f(K3)"])
+@public(
+    np.mean, examples=["f(A34)", "f(A34, axis=0)", "f(A234, axis=(0, 2), keepdims=True)", "f(K3)"]
+)
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     """As np.mean: the sum over the number of elements."""
     x = value(a)
@@ -87,12 +103,25 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     axes = axes_of(x, axis)
     if where is not True:
         mask = convert(broadcast_to(lift(x, where), x.shape), x.dtype)
-        return sum_(select(where, x, 0.0), axis, keepdims=keepdims) / sum_(mask, axis, keepdims=keepdims)
+        return sum_(select(where, x, 0.0), axis, keepdims=keepdims) / sum_(
+            mask, axis, keepdims=keepdims
+        )
     return _shaped(array.total(x, axes), x, axes, keepdims) / _count(x, axes)
 
 
 @public(np.var, examples=["f(A34)", "f(A34, axis=1, ddof=1)", "f(A34, axis=0, keepdims=True)"])
-def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def var(
+    a,
+    axis=None,
+    dtype=None,
+    out=None,
+    ddof=0,
+    keepdims=False,
+    *,
+    where=True,
+    mean=None,
+    correction=None,
+):
     """As np.var: the mean of squared deviations, with n - ddof in the denominator."""
     x = value(a)
     x = convert(x, dtype or (x.dtype if x.dtype.kind == "f" else "f8"))
@@ -105,7 +134,18 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
 
 
 @public(np.std, examples=["f(A34)", "f(A34, axis=1, ddof=1)"])
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def std(
+    a,
+    axis=None,
+    dtype=None,
+    out=None,
+    ddof=0,
+    keepdims=False,
+    *,
+    where=True,
+    mean=None,
+    correction=None,
+):
     """As np.std: the root of `var`."""
     return apply("sqrt", var(a, axis, dtype, out, ddof, keepdims, mean=mean, correction=correction))
 
@@ -126,12 +166,12 @@ def _extreme(name, numpy_name):
     return reduction
 
 
-amax = public(np.max, np.amax, examples=["f(A34)", "f(A34, axis=0)", "f(A234, axis=(0, 2), keepdims=True)"])(
-    _extreme("reduce_max", "max")
-)
-amin = public(np.min, np.amin, examples=["f(A34)", "f(A34, axis=0)", "f(A34, axis=1, keepdims=True)"])(
-    _extreme("reduce_min", "min")
-)
+amax = public(
+    np.max, np.amax, examples=["f(A34)", "f(A34, axis=0)", "f(A234, axis=(0, 2), keepdims=True)"]
+)(_extreme("reduce_max", "max"))
+amin = public(
+    np.min, np.amin, examples=["f(A34)", "f(A34, axis=0)", "f(A34, axis=1, keepdims=True)"]
+)(_extreme("reduce_min", "min"))
 
 
 def _arg(name):
@@ -166,7 +206,9 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
     axis = normalize_axis_index(axis, x.ndim)
     ahead = (slice(None),) * axis
     for _ in range(n):
-        x = indexing.index(x, (*ahead, slice(1, None))) - indexing.index(x, (*ahead, slice(None, -1)))
+        x = indexing.index(x, (*ahead, slice(1, None))) - indexing.index(
+            x, (*ahead, slice(None, -1))
+        )
     return x
 
 
@@ -206,7 +248,17 @@ def _pair(operation, a, b):
     return promoted(operation, strong, "number")
 
 
-@public(np.matmul, examples=["f(A34, A43)", "f(A4, A43)", "f(A34, A4)", "f(A4, A4)", "f(A234, A43)", "f(A234, A242)"])
+@public(
+    np.matmul,
+    examples=[
+        "f(A34, A43)",
+        "f(A4, A43)",
+        "f(A34, A4)",
+        "f(A4, A4)",
+        "f(A234, A43)",
+        "f(A234, A242)",
+    ],
+)
 def matmul(a, b, out=None):
     """As np.matmul: stacks of matrices broadcast."""
     x, y = _pair("matmul", a, b)
@@ -285,7 +337,10 @@ def outer(a, b, out=None):
     return reshape(x, (x.shape[0], 1)) * reshape(y, (1, y.shape[0]))
 
 
-@public(np.tensordot, examples=["f(A34, A43, 1)", "f(A234, A34, axes=([1, 2], [0, 1]))", "f(A4, A34, 0)"])
+@public(
+    np.tensordot,
+    examples=["f(A34, A43, 1)", "f(A234, A34, axes=([1, 2], [0, 1]))", "f(A4, A34, 0)"],
+)
 def tensordot(a, b, axes=2):
     """As np.tensordot."""
     x, y = _pair("tensordot", a, b)
@@ -318,9 +373,7 @@ def einsum(subscripts, *operands, out=None, optimize=True, **_):
     shapes = [v.shape for v in values]
     sizes = [tuple(d if isinstance(d, int) else 100 for d in s) for s in shapes]
     try:
-        inputs, output, _ = opt_einsum.parser.parse_einsum_input(
-            (subscripts, *sizes), shapes=True
-        )
+        inputs, output, _ = opt_einsum.parser.parse_einsum_input((subscripts, *sizes), shapes=True)
     except ValueError as error:
         raise ShapeError(
             "einsum", str(error), expected="subscripts that fit the operands",
@@ -390,7 +443,18 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     return moveaxis(out, -1, axisc)
 
 
-@public(np.linalg.norm, examples=["f(A4)", "f(A34)", "f(A34, axis=1)", "f(A4, 1)", "f(A34, np.inf, axis=0)", "f(A34, 'fro')", "f(A4, 3)"])
+@public(
+    np.linalg.norm,
+    examples=[
+        "f(A4)",
+        "f(A34)",
+        "f(A34, axis=1)",
+        "f(A4, 1)",
+        "f(A34, np.inf, axis=0)",
+        "f(A34, 'fro')",
+        "f(A4, 3)",
+    ],
+)
 def norm(x, ord=None, axis=None, keepdims=False):
     """As np.linalg.norm: vector norms of any order and the Frobenius norm.
 

@@ -135,7 +135,10 @@ def broadcast_to(x, shape, subok=False):
     return broadcast_value(value(x), shape_of(shape))
 
 
-@public(np.concatenate, examples=["f([A34, A34 * 2])", "f([A34, A34], axis=1)", "f((A4, A4), axis=None)"])
+@public(
+    np.concatenate,
+    examples=["f([A34, A34 * 2])", "f([A34, A34], axis=1)", "f((A4, A4), axis=None)"],
+)
 def concatenate(arrays, axis=0, out=None, dtype=None, casting=None):
     """As np.concatenate."""
     like = _first_value(list(arrays))

@@ -98,5 +98,3 @@ for _name, _f in (("argmax", np.argmax), ("argmin", np.argmin)):
             lowering="reduce",
         )
     )
-
-

@@ -47,7 +47,9 @@ def batch_elementwise(name):
     return rule
 
 
-def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same", public=True, **more):
+def elementwise(
+    name, ufunc, body, *, meaning=None, partials=None, result="same", public=True, **more
+):
     """Declare an elementwise operation and the NumPy function that it is."""
     if partials is None and meaning is not None:
         partials = partials_of(meaning)
@@ -326,4 +328,3 @@ def _as_float(x):
 def ties_are_documented() -> tuple[str, ...]:
     """Operations whose derivative at a kink is a convention; docs/derivatives.md lists each."""
     return ("abs", "sign", "maximum", "minimum", "power", "sqrt", "hypot", "floor")
-

@@ -180,6 +180,8 @@ def const_value(x: Value) -> Any:
 def lift(like: Value, x, operation="operation") -> Value:
     """x as a Value of the same builder: numbers become constants, arrays hidden inputs."""
     builder = like.builder
+    if not builder.open:
+        x, builder = like, None
     if isinstance(x, Value):
         if x.builder is not builder:
             raise TraceError(
@@ -292,7 +294,9 @@ def _first_value(operands) -> Value:
         if isinstance(x, Value):
             return x
     for x in operands:
-        for i in x.ravel() if isinstance(x, np.ndarray) else x if isinstance(x, (list, tuple)) else ():
+        for i in (
+            x.ravel() if isinstance(x, np.ndarray) else x if isinstance(x, (list, tuple)) else ()
+        ):
             if isinstance(i, Value):
                 return i
     raise TraceError("operation", "no traced value among the operands", got=operands)

@@ -264,4 +264,3 @@ def _contract(node, args, params, alone):
         return None
     left, right, out = canonical(*labels, params["out"])
     return add(args[0], "contract", operands, left=left, right=right, out=out)
-

@@ -87,7 +87,10 @@ def load(name: str) -> tuple[str, bytes] | None:
     except OSError:
         return None
     head = len(MAGIC) + 32
-    if data[: len(MAGIC)] != MAGIC or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]:
+    if (
+        data[: len(MAGIC)] != MAGIC
+        or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]
+    ):
         return None
     symbol, _, code = data[head:].partition(b"\0")
     return symbol.decode(), code
@@ -117,7 +120,9 @@ def listed() -> list[tuple[str, int]]:
     path = folder()
     if path is None:
         return []
-    return sorted((str(f.relative_to(path)), f.stat().st_size) for f in path.rglob("*") if f.is_file())
+    return sorted(
+        (str(f.relative_to(path)), f.stat().st_size) for f in path.rglob("*") if f.is_file()
+    )
 
 
 def clear() -> int:

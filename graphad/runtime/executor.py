@@ -28,7 +28,7 @@ STEP_FIELDS = 4  # kernel, slot of its table, start, stop
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
-PREPARE_SOURCE = f'''
+PREPARE_SOURCE = f"""
 def kernel(table, start, stop):
     at = integer(table, {INPUTS_AT})
     symbols = integer(table, {SYMBOLS_AT})
@@ -104,9 +104,9 @@ def kernel(table, start, stop):
             put(as_table(arena), 0, need)  # its size, so that a later call knows whether it fits
         put(table, {ARENA}, arena)
     return 0
-'''
+"""
 
-EXECUTE_SOURCE = f'''
+EXECUTE_SOURCE = f"""
 def kernel(table, start, stop):
     status = 0
     arena = integer(table, {ARENA})
@@ -128,9 +128,9 @@ def kernel(table, start, stop):
         at += {STEP_FIELDS}
     put(table, {ARENA}, arena)
     return status
-'''
+"""
 
-FINISH_SOURCE = f'''
+FINISH_SOURCE = f"""
 def kernel(table, start, stop):
     for group in range(2):
         at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
@@ -146,11 +146,11 @@ def kernel(table, start, stop):
         if arena != 0:
             release(arena)
     return 0
-'''
+"""
 
 # Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
 # the bytes from one to the next for A, B and C.
-PRODUCT_SOURCE = '''
+PRODUCT_SOURCE = """
 def kernel(table, start, stop):
     function = integer(table, 13)
     for k in range(integer(table, 14)):
@@ -159,10 +159,10 @@ def kernel(table, start, stop):
         put(table, 8, integer(table, 8) + integer(table, 16))
         put(table, 11, integer(table, 11) + integer(table, 17))
     return 0
-'''
+"""
 
-FILL_SOURCE = '''
+FILL_SOURCE = """
 def kernel(table, start, stop):
     fill_zero(integer(table, 0), integer(table, 1))
     return 0
-'''
+"""

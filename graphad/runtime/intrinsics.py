@@ -50,8 +50,6 @@ def _alias_metadata(module):
     return known
 
 
-
-
 def _make_load(code, scoped):
     numba_type, stored = NUMBA_TYPES[code], _STORED[code]
 
@@ -151,9 +149,7 @@ def _make_reduce(kind, code):
                 total = _tree(builder, kind, code, builder.load(lanes))
                 builder.store(_combine(builder, kind, code, builder.load(out), total), out)
             done = builder.mul(rounds, ir.Constant(I64, LANES))
-            with cgutils.for_range_slice(
-                builder, done, m, ir.Constant(I64, 1), intp=I64
-            ) as (k, _):
+            with cgutils.for_range_slice(builder, done, m, ir.Constant(I64, 1), intp=I64) as (k, _):
                 value = builder.load(builder.gep(base, [k]))
                 builder.store(_combine(builder, kind, code, builder.load(out), value), out)
             return builder.load(out)
@@ -272,9 +268,7 @@ def as_table(typingctx, address):
 
 
 def _declared(builder, name, result, arguments):
-    return cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result, arguments), name
-    )
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 @intrinsic

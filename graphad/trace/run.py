@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import dis
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from graphad.errors import NOWHERE, TraceError, Where
+from graphad.errors import _INTERNAL, NOWHERE, GraphadError, TraceError, Where
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
 from graphad.trace import pytree
-from graphad.trace.tensor import Tensor
+from graphad.trace.tensor import ASSEMBLE, Tensor
 
 
 def underlying(f: Callable) -> Callable:
     """The Python function to trace: of an @njit function its source, else itself."""
     python = getattr(f, "py_func", None)
     return python if python is not None else f
+
+
+_ACTIVE = threading.local()
+
+
+def active() -> Tensor | None:
+    """A value of the trace that this thread is in, if any."""
+    builder = getattr(_ACTIVE, "builder", None)
+    return None if builder is None else Tensor(builder, builder.add("const", (), _ZERO, value=0.0))
 
 
 def trace(
@@ -32,8 +42,9 @@ def trace(
     Where two symbolic dims must be equal the run starts again with one name for both.
     """
     specs = list(specs)
+    outer = getattr(_ACTIVE, "builder", None)
     while True:
-        builder = Builder()
+        builder = _ACTIVE.builder = Builder()
         try:
             with builder.at(where or NOWHERE):
                 leaves = [
@@ -48,6 +59,7 @@ def trace(
             continue
         finally:
             builder.open = False
+            _ACTIVE.builder = outer
         return graph, tree
 
 
@@ -79,7 +91,7 @@ def no_random_numbers(f: Callable):
         raise TraceError(
             "np.random inside a traced function",
             "the draw would be frozen into the kernel",
-            where=_line_naming(f, "random", "rng"),
+            where=_drawing_line(f),
             expected="random numbers as an argument",
             got="a draw while tracing",
             fix="pass the numbers in as an array (or a key, with ga.random)",
@@ -106,16 +118,64 @@ def _state(generator):
     return repr(state)
 
 
-def _line_naming(f, *names) -> Where:
+def _drawing_line(f) -> Where:
+    """The line that names np.random or a generator."""
     code = getattr(f, "__code__", None)
     if code is None:
         return NOWHERE
     line = code.co_firstlineno
     for instruction in dis.get_instructions(code):
         line = instruction.starts_line or line
-        if any(n in str(instruction.argval) for n in names):
+        name = str(instruction.argval)
+        reached = f.__globals__.get(name)
+        if name == "random" or isinstance(reached, (np.random.Generator, np.random.RandomState)):
             return Where(code.co_filename, line)
     return Where(code.co_filename, code.co_firstlineno)
+
+
+_RAW = {
+    "setting an array element with a sequence": (
+        "a traced value was put into a NumPy array, or made a NumPy scalar",
+        f"for z[i] = x: {ASSEMBLE}; for np.float32(x) and np.asarray(x, dtype): x.astype(dtype); "
+        "for NumPy functions of np.array([x, y]): np.stack([x, y])",
+    ),
+    "only integers, slices": (
+        "a NumPy array was indexed by a traced value",
+        "np.take(table, i), or pass the table as an argument",
+    ),
+    "could not be broadcast": (
+        "a traced value was put into a NumPy array",
+        f"for z[i] = x: {ASSEMBLE}",
+    ),
+}
+
+
+@contextmanager
+def clear_errors():
+    """Say what NumPy's own errors about traced values mean, with the user's line."""
+    try:
+        yield
+    except (ValueError, IndexError, TypeError) as error:
+        if isinstance(error, GraphadError):
+            raise
+        for text, (problem, fix) in _RAW.items():
+            if text in str(error):
+                raise TraceError(
+                    "NumPy array and traced value", problem, where=_innermost(error),
+                    expected="an expression that makes a new array", got=str(error), fix=fix,
+                ) from error  # fmt: skip
+        raise
+
+
+def _innermost(error) -> Where:
+    """The last line of the user's in a traceback."""
+    found, step = NOWHERE, error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        if not name.startswith(_INTERNAL):
+            found = Where(name, step.tb_lineno)
+        step = step.tb_next
+    return found
 
 
 def signature_of(f: Callable) -> inspect.Signature:

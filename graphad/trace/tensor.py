@@ -36,8 +36,13 @@ def not_covered(f) -> NotCoveredError:
         "this call is not covered",
         expected="a NumPy function that graphad traces",
         got=_name(f),
-        fix=f"the nearest covered call is {known[near[0]]}" if near else "write it with covered calls",
+        fix=f"the nearest covered call is {known[near[0]]}"
+        if near
+        else "write it with covered calls",
     )
+
+
+ASSEMBLE = "np.stack or np.array([...]) to assemble; z.at[i].set(v) on a traced z"
 
 
 def _in_place(operation):
@@ -46,7 +51,9 @@ def _in_place(operation):
         "a NumPy array cannot be changed by a traced value",
         expected="an expression that makes a new array",
         got="an assignment into an existing one",
-        fix="z = z + x instead of z += x; np.stack or np.array([...]) to assemble; x.at[i].set(v)",
+        fix="np.broadcast_to(x, shape) for np.full(shape, x)"
+        if operation == "np.copyto"
+        else f"z = z + x instead of z += x; {ASSEMBLE}",
     )
 
 
@@ -148,7 +155,7 @@ class Tensor(Value):
         self._concrete(
             "if or while on a traced value",
             "np.where(condition, a, b), or make the argument static: "
-            "ga.function(static='name')",
+            "ga.function(static='name'); for max and min of a list, np.max(np.stack([...]))",
         )
 
     def __float__(self):
@@ -228,6 +235,13 @@ def _method(name, implementation):
     method.__doc__ = f"As ndarray.{name}."
     setattr(Tensor, name, method)
 
+
+# NumPy's functions on an object array, as np.array([x, y]) makes one of traced values, call
+# methods of the elements that are named like the ufuncs.
+for _ufunc, _implementation in list(TABLE.numpy.items()):
+    if isinstance(_ufunc, np.ufunc) and not hasattr(Tensor, _ufunc.__name__):
+        _method(_ufunc.__name__, _implementation)
+_method("conjugate", lambda x: x)
 
 for _n, _f in {
     "sum": numpy_math.sum_, "prod": numpy_math.prod, "mean": numpy_math.mean,

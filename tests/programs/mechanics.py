@@ -21,7 +21,9 @@ def n_body(x):
 def arm(angles, lengths):
     """Position and heading of the tip of a planar arm."""
     heading = np.cumsum(angles)
-    return np.array([np.sum(lengths * np.cos(heading)), np.sum(lengths * np.sin(heading)), heading[-1]])
+    return np.array(
+        [np.sum(lengths * np.cos(heading)), np.sum(lengths * np.sin(heading)), heading[-1]]
+    )
 
 
 def rotate(r, x):
@@ -50,7 +52,13 @@ def kepler(eccentricity, mean_anomaly):
 
 _camera = np.concatenate([[0.3, -0.2, 0.5], [0.1, 0.2, -4.0], [500.0, 320.0, 240.0, 0.01, -0.002]])
 PROGRAMS = [
-    ("double_pendulum", double_pendulum, (np.array([0.4, -0.9]), np.array([1.0, 0.3])), (0, 1), True),
+    (
+        "double_pendulum",
+        double_pendulum,
+        (np.array([0.4, -0.9]), np.array([1.0, 0.3])),
+        (0, 1),
+        True,
+    ),
     ("n_body", n_body, (_rng.normal(size=(5, 3)),), 0, False),
     ("arm", arm, (np.array([0.3, -0.5, 0.8]), np.array([1.0, 0.7, 0.4])), (0, 1), False),
     ("reprojection", reprojection, (_camera, np.array([0.2, -0.3, 1.5])), (0, 1), False),

@@ -30,7 +30,9 @@ def attention(q, k, v):
 def convolution(image, kernel):
     """A valid correlation of an image with a 3 x 3 kernel, then a rectifier and a mean pool."""
     n, m = image.shape
-    out = sum(kernel[i, j] * image[i : n - 2 + i, j : m - 2 + j] for i in range(3) for j in range(3))
+    out = sum(
+        kernel[i, j] * image[i : n - 2 + i, j : m - 2 + j] for i in range(3) for j in range(3)
+    )
     out = np.maximum(out, 0.0)
     return (out.reshape(3, 2, 3, 2).mean(axis=(1, 3)) ** 2).sum()
 
@@ -54,7 +56,10 @@ def lstm(weights, xs):
     return np.sum(h * c)
 
 
-_layers = [(_rng.normal(size=(6, 5)), _rng.normal(size=5)), (_rng.normal(size=(5, 3)), _rng.normal(size=3))]
+_layers = [
+    (_rng.normal(size=(6, 5)), _rng.normal(size=5)),
+    (_rng.normal(size=(5, 3)), _rng.normal(size=3)),
+]
 PROGRAMS = [
     ("mlp", mlp, (_layers, _rng.normal(size=(8, 6))), 0, False),
     ("attention", attention, tuple(_rng.normal(size=(2, 5, 4)) for _ in range(3)), (0, 1, 2), False),

@@ -18,7 +18,9 @@ def beale(x, y):
 
 def powell_singular(x):
     a, b, c, d = x
-    return np.array([a + 10 * b, np.sqrt(5) * (c - d), (b - 2 * c) ** 2, np.sqrt(10) * (a - d) ** 2])
+    return np.array(
+        [a + 10 * b, np.sqrt(5) * (c - d), (b - 2 * c) ** 2, np.sqrt(10) * (a - d) ** 2]
+    )
 
 
 _rng = np.random.default_rng(1)

@@ -1,0 +1,313 @@
+"""Calling: argument forms, memory layouts, out=, threads, methods, pickling, njit code."""
+
+import dataclasses
+import functools
+import pickle
+import threading
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+
+import graphad as ga
+from graphad.runtime.build import COUNTERS
+from graphad.trace.pytree import flatten
+
+
+@ga.function
+def u(x, y):
+    return np.sin(x) * y, (x * y).sum()
+
+
+gradient = ga.grad(lambda x, y: np.sin(x) @ y + x[0] * 2.0)
+
+
+@dataclasses.dataclass
+class Layer:
+    w: object
+    b: object
+
+
+class Point(NamedTuple):
+    x: object
+    y: object
+
+
+class Pair:
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+
+ga.register_pytree(Pair, lambda p: ((p.a, p.b), None), lambda _, c: Pair(*c))
+
+
+def test_layouts(regime):
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(12, 10))
+    f = ga.function(lambda x: np.tanh(x).sum(axis=0) + x[0])
+    readonly = base.copy()
+    readonly.flags.writeable = False
+    unaligned = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view("f8").reshape(12, 10)
+    big_endian = base.astype(">f8")
+    for x in (base, np.asfortranarray(base), base[::2], base[:, ::-1], base.T, base[::-1, 1::3],
+              readonly, unaligned, np.broadcast_to(base[0], (4, 10)), np.zeros((0, 10))[:, :]):  # fmt: skip
+        if x.shape[0] == 0:
+            with pytest.raises(ga.errors.GraphIndexError):
+                f(x)
+            continue
+        np.testing.assert_allclose(f(x), np.tanh(x).sum(axis=0) + x[0], rtol=1e-12)
+    with pytest.raises(ga.errors.DTypeError):
+        f(big_endian)
+
+
+def test_empty_and_zero_dimensional(regime):
+    f = ga.function(lambda x: (np.exp(x) * 2.0, x.sum(), x.reshape(-1)))
+    for shape in ((0,), (3, 0), (0, 3), ()):
+        x = np.ones(shape)
+        got, want = f(x), (np.exp(x) * 2.0, x.sum(), x.reshape(-1))
+        for g, w in zip(got, want, strict=True):
+            assert np.shape(g) == np.shape(w)
+            np.testing.assert_allclose(g, w)
+    g = ga.grad(lambda x: np.sum(x**2))(np.zeros((0, 2)))
+    assert g.shape == (0, 2)
+
+
+def test_results_are_numpys():
+    f = ga.function(lambda x: (x.sum(), x.argmax(), x.max() > 0.5, x))
+    total, where, mask, same = f(np.arange(3.0))
+    assert type(total) is np.float64 and type(where) is np.int64 and type(mask) is np.bool_
+    assert isinstance(same, np.ndarray)
+    x = np.arange(3.0)
+    out = ga.function(lambda x: x)(x)
+    assert out is not x and not np.shares_memory(out, x)
+
+
+def test_pytrees():
+    f = ga.function(
+        lambda p, q: {"sum": [p.w + q[0], p.b * q[1]], "pt": Point(q[0], p.b), "none": None}
+    )
+    out = f(Layer(np.ones(2), 3.0), (1.0, 2.0))
+    assert list(out) == ["sum", "pt", "none"] and out["none"] is None
+    assert isinstance(out["pt"], Point) and out["pt"].y == 3.0
+    g = ga.grad(lambda p: (p.w**2).sum() * p.b)(Layer(np.array([1.0, 2.0]), 3.0))
+    assert isinstance(g, Layer) and g.b == 5.0
+    np.testing.assert_array_equal(g.w, [6.0, 12.0])
+    g = ga.grad(lambda p: p.a * p.b)(Pair(2.0, 3.0))
+    assert (g.a, g.b) == (3.0, 2.0)
+
+
+def test_argument_forms():
+    def f(x, y=2.0, *rest, scale=1.0, **named):
+        return (x * y + sum(rest)) * scale + sum(named.values())
+
+    g = ga.function(f)
+    assert g(3.0) == f(3.0)
+    assert g(3.0, 4.0) == f(3.0, 4.0)
+    assert g(3.0, y=4.0) == f(3.0, y=4.0)
+    assert g(3.0, 4.0, 5.0, 6.0) == f(3.0, 4.0, 5.0, 6.0)
+    assert g(3.0, scale=2.0, extra=7.0) == f(3.0, scale=2.0, extra=7.0)
+    assert ga.grad(f, wrt="scale")(3.0, 4.0, scale=2.0) == 12.0
+    assert ga.grad(f, wrt=(0, 3))(3.0, 4.0, 5.0, 6.0) == (4.0, 1.0)
+    assert ga.grad(f, wrt="extra")(3.0, extra=1.0) == 1.0
+    assert ga.grad(functools.partial(f, y=5.0))(3.0) == 5.0
+
+
+def test_methods_and_closures():
+    class Model:
+        def __init__(self, k):
+            self.k = k
+
+        @ga.function
+        def run(self, x):
+            return self.k * x**2
+
+        def plain(self, x):
+            return self.k * x**3
+
+    a, b = Model(2.0), Model(3.0)
+    assert a.run(3.0) == 18.0 and b.run(3.0) == 27.0
+    assert ga.grad(a.run)(3.0) == 12.0 and ga.grad(a.plain)(1.0) == 6.0
+    table = np.arange(3.0)
+    f = ga.function(lambda x: x + table)
+    assert f(np.zeros(3)).tolist() == [0, 1, 2]
+    table[0] = 10.0  # captured arrays are read at each call
+    assert f(np.zeros(3)).tolist() == [10, 1, 2]
+
+
+def test_static_and_nested():
+    @ga.function(static="n")
+    def power(x, n):
+        out = 1.0
+        for _ in range(n):
+            out = out * x
+        return out
+
+    assert power(2.0, 3) == 8.0 and power(2.0, n=5) == 32.0
+    outer = ga.function(lambda x: power(x, 2) + u(x, x)[1])
+    assert outer(np.float64(3.0)) == 18.0
+    assert ga.grad(power)(2.0, 3) == 12.0
+    assert ga.function(numba.njit(lambda x: np.sin(x) + 1.0))(0.0) == 1.0
+    assert ga.grad(numba.njit(lambda x: np.sum(x**2)))(np.array([3.0])) == 6.0
+
+
+def test_signature_compiles_once_for_all_sizes():
+    f = ga.function(
+        lambda x, y: np.tanh(x @ y).sum(axis=0), signature=(ga.spec("n 3"), ga.spec("3 4"))
+    )
+    y = np.ones((3, 4)) * 0.1
+    f(np.ones((2, 3)), y)
+    before = COUNTERS.compiled + COUNTERS.loaded
+    for n in (1, 5, 100, 0):
+        x = np.linspace(0, 1, 3 * n).reshape(n, 3)
+        np.testing.assert_allclose(f(x, y), np.tanh(x @ y).sum(axis=0), rtol=1e-12)
+    assert COUNTERS.compiled + COUNTERS.loaded == before
+    g = ga.function(ga.grad(lambda x: np.mean(x[1:] ** 2)), signature=ga.spec("n"))
+    for n in (2, 7):
+        x = np.arange(float(n))
+        want = np.concatenate([[0.0], 2 * x[1:] / (n - 1)])
+        np.testing.assert_allclose(g(x), want, rtol=1e-12)
+    two = ga.function(lambda a, b: a + b, signature=(ga.spec("n"), ga.spec("m")))
+    np.testing.assert_array_equal(two(np.ones(3), np.ones(3)), 2 * np.ones(3))
+    with pytest.raises(ValueError):
+        two(np.ones(3), np.ones(4))
+
+
+def test_out(regime):
+    f = ga.function(lambda x: np.exp(x) * 2.0)
+    x = np.linspace(0, 1, 7)
+    want = np.exp(x) * 2.0
+    out = np.empty(7)
+    assert f(x, out=out) is out
+    np.testing.assert_allclose(out, want)
+    wide = np.zeros(14)
+    f(x, out=wide[::2])
+    np.testing.assert_allclose(wide[::2], want)
+    roll = ga.function(lambda x: np.roll(x, 1) + np.cumsum(x))
+    y = x.copy()
+    want = np.roll(y, 1) + np.cumsum(y)
+    roll(y, out=y)
+    np.testing.assert_allclose(y, want)
+    a, b = np.empty(7), np.zeros(())
+    two = ga.function(lambda x: (x + 1.0, x.sum()))
+    two(x, out=(a, b))
+    np.testing.assert_allclose(a, x + 1.0)
+    assert b == x.sum()
+
+
+def test_reentrant_in_threads():
+    f = ga.value_and_grad(lambda x, w: np.tanh(x @ w).sum(), wrt=1)
+    rng = np.random.default_rng(0)
+    data = [(rng.normal(size=(40, 30)), rng.normal(size=(30, 20))) for _ in range(8)]
+    want = [f(*d) for d in data]
+    wrong = []
+
+    def work(k):
+        for _ in range(50):
+            value, grad = f(*data[k])
+            if value != want[k][0] or not np.array_equal(grad, want[k][1]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_pickling():
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    head, tail = ga.cut(lambda x: ga.tag(x * 2.0, "h") + 1.0, at="h")
+    for f, args in (
+        (u, (x, y)), (gradient, (x, y)), (ga.vmap(gradient), (x[:, None], y[:, None])),
+        (ga.hessian(lambda x: (x**3).sum()), (x,)), (tail, (x, x)), (head, (x,)),
+        (ga.function(lambda x, n: x * n, static="n"), (x, 3)),
+    ):  # fmt: skip
+        again = pickle.loads(pickle.dumps(f))
+        pairs = zip(flatten(f(*args))[0], flatten(again(*args))[0], strict=True)
+        for a, b in pairs:
+            np.testing.assert_array_equal(a, b)
+    assert pickle.loads(pickle.dumps(u)) is u
+
+
+def in_another_process(f, x):
+    from graphad.runtime.build import COUNTERS as here
+
+    return f(x), here.compiled
+
+
+def test_multiprocessing():
+    import concurrent.futures
+    import multiprocessing
+
+    f = ga.grad(lambda x: np.sum(np.exp(x) * x))
+    x = np.linspace(0, 1, 500)
+    want = f(x)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        got, compiled = pool.submit(in_another_process, f, x).result()
+    np.testing.assert_array_equal(got, want)
+    assert compiled == 0
+
+
+@numba.njit
+def sum_over_rows(a, b):
+    total = 0.0
+    for i in range(a.shape[0]):
+        p, q = u(a[i], b[i])
+        total += p.sum() + q + gradient(a[i], b[i])[0]
+    return total
+
+
+@numba.njit(parallel=True)
+def rows_in_parallel(a, b):
+    out = np.zeros(a.shape[0])
+    for i in numba.prange(a.shape[0]):
+        out[i] = u(a[i], b[i])[1]
+    return out
+
+
+@numba.njit
+def apply_to(f, x):
+    return f(x, 2.0)
+
+
+def test_njit():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
+    want = sum(
+        (np.sin(x) * y).sum() + x @ y + np.cos(x[0]) * y[0] + 2.0 for x, y in zip(a, b, strict=True)
+    )
+    for layout in (a, np.asfortranarray(a), a[:, ::-1][:, ::-1]):
+        np.testing.assert_allclose(sum_over_rows(layout, b), want, rtol=1e-12)
+    np.testing.assert_allclose(rows_in_parallel(a, b), (a * b).sum(axis=1), rtol=1e-12)
+    assert apply_to(ga.function(lambda x, y: x * y + 1.0), 3.0) == 7.0
+    dispatcher = u.njit(a[0], b[0])
+    np.testing.assert_allclose(dispatcher(a[0], b[0])[0], np.sin(a[0]) * b[0], rtol=1e-12)
+    jacobian = ga.jacobian(lambda x: np.array([x[0] * x[1], np.sin(x[0])])).njit(ga.spec("2"))
+    np.testing.assert_allclose(jacobian(np.array([2.0, 3.0])), [[3, 2], [np.cos(2.0), 0]])
+
+
+def test_njit_needs_numbers_only_where_it_must():
+    loops = ga.function(lambda x: np.stack([x[i] for i in range(len(x))]))
+
+    @numba.njit
+    def caller(x):
+        return loops(x)
+
+    with pytest.raises(numba.core.errors.TypingError, match="signature="):
+        caller(np.ones(3))
+
+
+def test_a_caching_caller_is_not_cached_with_our_addresses(tmp_path):
+    """Numba must refuse to cache code that holds the address of an image."""
+    f = ga.function(lambda x: x * 2.0)
+
+    @numba.njit
+    def caller(x):
+        return f(x)
+
+    caller(3.0)
+    library = next(iter(caller.overloads.values())).library
+    assert library.has_dynamic_globals
