@@ -25,6 +25,8 @@ from graphad.spec import Spec, same_dim, size_of
 from graphad.trace import pytree
 from graphad.trace.tensor import Tensor
 
+Wrt = int | str | tuple[int | str, ...]
+
 
 def _transform(
     f: Function, g: Callable, recipe: tuple[Callable, dict], extra: tuple[str, ...] = ()
@@ -172,7 +174,7 @@ def _tensors(values):
     return [Tensor(v.builder, v.id) for v in values]
 
 
-def value_and_grad(f, wrt=0, has_aux: bool = False) -> Function:
+def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
     """The value of a scalar function and its gradient, from one reverse pass.
 
     Args:
@@ -211,7 +213,7 @@ def value_and_grad(f, wrt=0, has_aux: bool = False) -> Function:
     return _transform(f, g, (value_and_grad, {"wrt": wrt, "has_aux": has_aux}))
 
 
-def grad(f, wrt=0) -> Function:
+def grad(f, wrt: Wrt = 0) -> Function:
     """The gradient of a scalar function: g(*args) -> df/d(wrt).
 
     >>> grad(lambda x: x**3)(2.0)
@@ -226,7 +228,7 @@ def grad(f, wrt=0) -> Function:
     return _transform(f, g, (grad, {"wrt": wrt}))
 
 
-def vjp(f, wrt=0) -> Function:
+def vjp(f, wrt: Wrt = 0) -> Function:
     """Vector-Jacobian product: `g(*args, cotangents=ct) -> (outputs, gradients)`.
 
     gradients = cotangents^T J, by one reverse pass whatever the number of outputs. Without
@@ -258,7 +260,7 @@ def vjp(f, wrt=0) -> Function:
     return _transform(f, g, (vjp, {"wrt": wrt}), ("cotangents",))
 
 
-def jvp(f, wrt=0) -> Function:
+def jvp(f, wrt: Wrt = 0) -> Function:
     """Jacobian-vector product: `g(*args, tangents=t) -> (outputs, output tangents)`.
 
     >>> jvp(lambda x: x**2)(3.0, tangents=1.0)
@@ -339,7 +341,7 @@ def _mode(mode, xs, ys) -> str:
     return "forward" if columns <= rows else "reverse"
 
 
-def jacobian(f, wrt=0, mode: str = "auto") -> Function:
+def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
     """The Jacobian, nested like outputs x wrt: J[i][j] has shape y_i.shape + x_j.shape.
 
     mode 'auto' takes the pass, forward or reverse, that needs fewer unit vectors.
@@ -360,7 +362,7 @@ def jacobian(f, wrt=0, mode: str = "auto") -> Function:
     return _transform(f, g, (jacobian, {"wrt": wrt, "mode": mode}))
 
 
-def hessian(f, wrt=0) -> Function:
+def hessian(f, wrt: Wrt = 0) -> Function:
     """The Hessian of a scalar function, nested like wrt x wrt; forward over reverse mode.
 
     >>> import numpy as np
@@ -378,7 +380,7 @@ def hessian(f, wrt=0) -> Function:
     return _transform(f, g, (hessian, {"wrt": wrt}))
 
 
-def hvp(f, wrt=0) -> Function:
+def hvp(f, wrt: Wrt = 0) -> Function:
     """Hessian-vector product of a scalar function: `h(*args, tangents=t)`, without the Hessian.
 
     >>> import numpy as np
@@ -412,8 +414,9 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         like = _any_tensor((args, kwargs))
         axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(args)
         if len(axes) != len(args):
-            raise ShapeError(name, "in_axes does not fit the arguments", expected=f"{len(args)} axes",
-                             got=f"{len(axes)}", fix="one entry for each argument")  # fmt: skip
+            raise ShapeError(name, "in_axes does not fit the arguments",
+                             expected=f"{len(args)} axes", got=f"{len(axes)}",
+                             fix="one entry for each argument")  # fmt: skip
         placed: dict[int, Value] = {}
         size: list[Any] = []
 
@@ -434,11 +437,12 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
             placed[inner.id] = v
             return inner
 
-        inner_args = [
-            pytree.map_leaves(lambda x, a=a: hole(x, a), arg) if not isinstance(a, (dict, list, tuple))
-            else pytree.map_leaves(hole, arg, a)
-            for arg, a in zip(args, axes, strict=True)
-        ]  # fmt: skip
+        inner_args = []
+        for arg, axis in zip(args, axes, strict=True):
+            if isinstance(axis, (dict, list, tuple)):
+                inner_args.append(pytree.map_leaves(hole, arg, axis))
+            else:
+                inner_args.append(pytree.map_leaves(lambda x, a=axis: hole(x, a), arg))
         inner_kwargs = {
             k: v if k in f._static else pytree.map_leaves(lambda x: hole(x, 0), v)
             for k, v in kwargs.items()
@@ -478,7 +482,8 @@ def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[
             )  # fmt: skip
         if not x.spec.is_float:
             raise DTypeError("ga.gradients", "an integer tensor has no derivative",
-                             expected="floats", got=str(x.spec), fix="x.astype('float64')")  # fmt: skip
+                             expected="floats", got=str(x.spec),
+                             fix="x.astype('float64')")  # fmt: skip
     if unconnected not in ("none", "zero"):
         raise DerivativeError("ga.gradients", "unknown choice for unconnected",
                               expected="'none' or 'zero'", got=repr(unconnected),
@@ -486,8 +491,9 @@ def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[
     given = [None] * len(ys) if grad_ys is None else grad_ys
     given = list(given) if isinstance(given, (list, tuple)) else [given]
     if len(given) != len(ys):
-        raise ShapeError("ga.gradients", "grad_ys does not fit ys", expected=f"{len(ys)} cotangents",
-                         got=str(len(given)), fix="one for each of ys, or None")  # fmt: skip
+        raise ShapeError("ga.gradients", "grad_ys does not fit ys",
+                         expected=f"{len(ys)} cotangents", got=str(len(given)),
+                         fix="one for each of ys, or None")  # fmt: skip
     cts = [
         full(y, 1.0) if c is None else _matched("ga.gradients", c, y, "cotangent")
         for y, c in zip(ys, given, strict=True)

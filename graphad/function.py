@@ -179,10 +179,12 @@ class Function:
         elif not (prepared.single or (flat and plain and len(finishers) > 1)):
             count = len(finishers)
 
-            def finish(result):
+            def together(result):
                 results = (result,) if count == 1 else (result or ())
                 done = [r if f is None else f(r) for r, f in zip(results, finishers, strict=True)]
                 return pytree.unflatten(tree, done)
+
+            finish = together
 
         key = tuple([(a.shape, a.dtype) for a in args])
         self._quick[key] = (tuple(map(type, args)), compiled.entry, compiled.address, finish)

@@ -191,7 +191,7 @@ def check(graph: Graph) -> Graph:
 
 
 class Builder:
-    """Grows a graph; `add` returns the id of an equal node if there is one (the first line wins)."""
+    """Grows a graph; `add` returns the id of an equal node if there is one: the first line wins."""
 
     def __init__(self):
         self.nodes: list[Node] = []

@@ -44,7 +44,7 @@ SMALL_PASSES = (Pass("straighten", straight, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
-def run_passes(passes, stage, watch: Callable[[str, Any], None] | None = None):
+def run_passes(passes, stage: Any, watch: Callable[[str, Any], None] | None = None) -> Any:
     """Run passes in order, checking each result; `watch(name, result)` sees every stage."""
     for step in passes:
         stage = step.check(step.run(stage))
@@ -214,11 +214,12 @@ class Cost:
     regions: int
 
     def __str__(self):
+        def show(n):
+            return f"{n:,}" if isinstance(n, int) else str(n)
+
         return (
-            f"operations {self.operations:,}\nbytes      {self.bytes_moved:,}\n"
+            f"operations {show(self.operations)}\nbytes      {show(self.bytes_moved)}\n"
             f"regions    {self.regions}"
-            if isinstance(self.operations, int) and isinstance(self.bytes_moved, int)
-            else f"operations {self.operations}\nbytes      {self.bytes_moved}\nregions    {self.regions}"
         )
 
 

@@ -24,7 +24,7 @@ def bind_dims(graph: Graph, arrays: Sequence[Any]) -> dict[str, int]:
     return values
 
 
-def numbers(value, values: dict[str, int]):
+def numbers(value: Any, values: dict[str, int]) -> Any:
     """A parameter with its symbolic dims replaced by numbers."""
     if isinstance(value, Dim):
         return value.at(values)

@@ -155,7 +155,7 @@ def _needs_number(dim, use):
         f"{use} needs the number that '{dim}' stands for, which is known only at run time",
         expected="a static dim",
         got=f"the symbolic dim '{dim}'",
-        fix="fix this dim in the signature, e.g. signature=(ga.spec('4 3'),), or call f with arrays",
+        fix="fix this dim in the signature, e.g. signature=(ga.spec('4 3'),), or call with arrays",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from typing import Any
 
 
 def report() -> str:
@@ -22,7 +23,8 @@ def report() -> str:
     folder = cache.folder()
     features = llvm.get_host_cpu_features()
     wanted = [n for n in ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon") if features.get(n)]
-    blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    config: Any = scipy.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
     rows = {
         "graphad": graphad.__version__,
         "python": f"{platform.python_version()} on {platform.platform()}",

@@ -87,7 +87,8 @@ def bind(known, argument, value):
         want = (len(argument),) if vector else argument.shape
         if value.shape != want:
             raise ShapeError("from_sympy", "an argument has another shape than its symbols",
-                             expected=str(want), got=str(value.shape), fix="reshape it")  # fmt: skip
+                             expected=str(want), got=str(value.shape),
+                             fix="reshape it")  # fmt: skip
         for i in range(argument.rows):
             for j in range(argument.cols):
                 at = (i * argument.cols + j,) if vector else (i, j)

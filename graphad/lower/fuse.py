@@ -81,11 +81,15 @@ class Fusion:
                 forced.add(node.id)
             if kind == "contract" or kind == "scatter":
                 forced.update(node.args)
-            elif kind == "gather" or (node.op.name == "reshape" and not is_plain_reshape(graph, node)) or node.op.name == "barrier":
+            elif kind == "gather" or node.op.name == "barrier" or self._copies(node):
                 forced.add(node.args[0])
             elif kind == "reduce":
                 forced.add(node.id)
         return forced | set(graph.outputs)
+
+    def _copies(self, node: Node) -> bool:
+        """Whether a reshape needs its source in one piece."""
+        return node.op.name == "reshape" and not is_plain_reshape(self.graph, node)
 
     def _uses(self) -> dict[int, list[tuple[int, bool, bool]]]:
         """For each node: (user, read at the user's own point, through one-to-one views)."""

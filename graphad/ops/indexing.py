@@ -161,15 +161,13 @@ def _symbolic_bounds(k, dim):
 def _advanced(x, keys):
     # Basic parts first; then all array indices at once over axes moved to the front.
     basic, arrays, places = [], [], []
-    position = 0
-    for k in keys:
+    for position, k in enumerate(keys):
         if k is not None and not isinstance(k, slice):
             arrays.append(_index_array(x, k, position, len(basic), keys))
             places.append(position)
             basic.append(slice(None))
         else:
             basic.append(k)
-        position += 1
     x = _basic(x, basic)
     shape = broadcast_shapes("indexing", *[a.shape for a in arrays])
     arrays = [broadcast_to(a, shape, "indexing") for a in arrays]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
@@ -341,7 +343,7 @@ def outer(a, b, out=None):
     np.tensordot,
     examples=["f(A34, A43, 1)", "f(A234, A34, axes=([1, 2], [0, 1]))", "f(A4, A34, 0)"],
 )
-def tensordot(a, b, axes=2):
+def tensordot(a, b, axes: Any = 2):
     """As np.tensordot."""
     x, y = _pair("tensordot", a, b)
     if isinstance(axes, (int, np.integer)):
@@ -368,12 +370,13 @@ def tensordot(a, b, axes=2):
 def einsum(subscripts, *operands, out=None, optimize=True, **_):
     """As np.einsum with a string of subscripts; the order of products is opt_einsum's."""
     import opt_einsum
+    from opt_einsum.parser import parse_einsum_input
 
     values = promoted("einsum", operands, "number")
     shapes = [v.shape for v in values]
     sizes = [tuple(d if isinstance(d, int) else 100 for d in s) for s in shapes]
     try:
-        inputs, output, _ = opt_einsum.parser.parse_einsum_input((subscripts, *sizes), shapes=True)
+        inputs, output, _ = parse_einsum_input((subscripts, *sizes), shapes=True)
     except ValueError as error:
         raise ShapeError(
             "einsum", str(error), expected="subscripts that fit the operands",

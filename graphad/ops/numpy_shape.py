@@ -267,7 +267,7 @@ for _f, _axis in TABLE_FLIPS.items():
         "f(A34, 1, mode='reflect')", "f(A34, ((1, 1), (0, 0)), 'wrap')",
     ],
 )  # fmt: skip
-def pad(x, pad_width, mode="constant", constant_values=0):
+def pad(x, pad_width, mode: Any = "constant", constant_values=0):
     """As np.pad with mode constant, edge, reflect, symmetric or wrap."""
     x = value(x)
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()

@@ -148,8 +148,10 @@ def _power_partials(x, y, out):
     )
 
 
-elementwise("power", np.power, {"f": "math.pow({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}, meaning=lambda x, y: x**y,
-            partials=_power_partials, takes="number", cost=30, domain=((0.1, 3), (-2, 2)))  # fmt: skip
+_POWER = {"f": "math.pow({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}
+elementwise("power", np.power, _POWER, meaning=lambda x, y: x**y,
+            partials=_power_partials, takes="number", cost=30,
+            domain=((0.1, 3), (-2, 2)))  # fmt: skip
 
 # -- exponentials and logarithms ----------------------------------------------------------------
 elementwise("exp", np.exp, "math.exp({0})", meaning=_sym("exp"), takes="float",
@@ -161,8 +163,9 @@ elementwise("log", np.log, "math.log({0})", meaning=_sym("log"), takes="float",
 elementwise("log2", np.log2, "math.log2({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
             takes="float", partials=lambda x, out: (1.0 / (x * math.log(2)),), cost=10,
             domain=((0.05, 5),))  # fmt: skip
-elementwise("log10", np.log10, "math.log10({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(10),
-            takes="float", partials=lambda x, out: (1.0 / (x * math.log(10)),), cost=10,
+elementwise("log10", np.log10, "math.log10({0})",
+            meaning=lambda x: _sym("log")(x) / _sym("log")(10), takes="float", cost=10,
+            partials=lambda x, out: (1.0 / (x * math.log(10)),),
             domain=((0.05, 5),))  # fmt: skip
 elementwise("log1p", np.log1p, "math.log1p({0})", meaning=lambda x: _sym("log")(1 + x),
             takes="float", partials=lambda x, out: (1.0 / (1.0 + x),), cost=12,
@@ -185,9 +188,11 @@ def _logaddexp_partials(x, y, out):
 
 
 elementwise("logaddexp", np.logaddexp,
-            "({0} + {log2} if {0} == {1} else (max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))))",
+            "({0} + {log2} if {0} == {1} else "
+            "(max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))))",
             meaning=lambda x, y: _sym("log")(_sym("exp")(x) + _sym("exp")(y)),
-            partials=_logaddexp_partials, takes="float", cost=25, domain=((-3, 3), (-3, 3)))  # fmt: skip
+            partials=_logaddexp_partials, takes="float", cost=25,
+            domain=((-3, 3), (-3, 3)))  # fmt: skip
 
 # -- trigonometric and hyperbolic ---------------------------------------------------------------
 elementwise("sin", np.sin, "math.sin({0})", meaning=_sym("sin"), takes="float", cost=10,
@@ -207,9 +212,10 @@ elementwise("arctan", np.arctan, "math.atan({0})", meaning=_sym("atan"), takes="
 
 
 def _arctan2_partials(y, x, out):
-    # y/(x²+y²) as (y/r)/r: no overflow where x² would.
+    # y/(x²+y²) as (y/r)/r: no overflow where x² would. At the origin: 0.
     r = apply("hypot", x, y)
-    return (x / r) / r, -(y / r) / r
+    origin = r == 0.0
+    return select(origin, 0.0, (x / r) / r), select(origin, 0.0, -(y / r) / r)
 
 
 elementwise("arctan2", np.arctan2, "math.atan2({0}, {1})", meaning=_sym("atan2"), takes="float",
@@ -228,7 +234,8 @@ elementwise("hypot", np.hypot, "math.hypot({0}, {1})",
 
 # -- pieces: kinks follow one convention each, docs/derivatives.md -------------------------------
 elementwise("sign", np.sign,
-            "({one} if {0} > {zero} else (-{one} if {0} < {zero} else ({zero} if {0} == {zero} else {0})))",
+            "({one} if {0} > {zero} else "
+            "(-{one} if {0} < {zero} else ({zero} if {0} == {zero} else {0})))",
             meaning=_sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
 elementwise("abs", np.absolute, "abs({0})", meaning=_sym("Abs"), takes="number",
             partials=lambda x, out: (apply("sign", x),))  # fmt: skip
@@ -316,8 +323,12 @@ TABLE.numpy[np.square] = lambda x: apply("mul", x, x)
 TABLE.numpy[np.reciprocal] = lambda x: apply("div", 1.0, x)
 TABLE.numpy[np.positive] = lambda x: x
 TABLE.numpy[np.fabs] = lambda x: apply("abs", _as_float(x))
-TABLE.numpy[np.float_power] = lambda x, y: apply("power", _as_float(x), _as_float(y))
+TABLE.numpy[np.float_power] = lambda x, y: apply("power", *[_as_double(v) for v in (x, y)])
 TABLE.numpy[np.floor] = lambda x: x if x.dtype.kind in "biu" else apply("floor", x)
+
+
+def _as_double(x):
+    return convert(x, "f8") if isinstance(x, Value) else np.asarray(x, float)
 
 
 def _as_float(x):

@@ -181,9 +181,9 @@ def lift(like: Value, x, operation="operation") -> Value:
     """x as a Value of the same builder: numbers become constants, arrays hidden inputs."""
     builder = like.builder
     if not builder.open:
-        x, builder = like, None
+        x = like
     if isinstance(x, Value):
-        if x.builder is not builder:
+        if x.builder is not builder or not builder.open:
             raise TraceError(
                 operation,
                 "a traced value was kept after its trace, or belongs to another one",

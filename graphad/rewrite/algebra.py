@@ -262,5 +262,5 @@ def _contract(node, args, params, alone):
             operands[i] = Value(x.builder, inner.args[0])
     if all(a is b for a, b in zip(operands, args, strict=True)):
         return None
-    left, right, out = canonical(*labels, params["out"])
+    left, right, out = canonical(labels[0], labels[1], params["out"])
     return add(args[0], "contract", operands, left=left, right=right, out=out)

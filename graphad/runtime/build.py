@@ -84,7 +84,7 @@ def _compiled(source: str):
 
     space = dict(NAMESPACE)
     exec(compile(source, "<graphad kernel>", "exec"), space)
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"

@@ -1,5 +1,6 @@
 """What entry sources are written in: a call's frame, opened from an image and filled in."""
 
+# pyright: reportCallIssue=false
 from __future__ import annotations
 
 from llvmlite import ir
@@ -22,12 +23,6 @@ from graphad.runtime.intrinsics import (
 )
 
 I64 = ir.IntType(64)
-
-__all__ = [
-    "close_frame", "fail", "field", "get_b1", "get_f4", "get_f8", "get_i1", "get_i2", "get_i4",
-    "get_i8", "get_u1", "get_u2", "get_u4", "get_u8", "open_frame", "put_address", "put_array",
-    "put_own", "put_scalar", "run",
-]  # fmt: skip
 
 
 @njit(inline="never")
@@ -172,3 +167,7 @@ def image_address(typingctx, which):
         return builder.ptrtoint(pointer, I64)
 
     return types.int64(which), codegen
+
+
+__all__ = ["close_frame", "fail", "field", "open_frame", "put_address", "put_array"]
+__all__ += ["put_own", "put_scalar", "run", *[f"get_{c}" for c in NUMBA_TYPES]]

@@ -69,21 +69,18 @@ def specialised(function, specs: list[Spec]):
         python_entry(compiled.inputs, compiled.outputs)
     )
     names = [f"a{k}" for k in range(len(specs))]
+    arguments = [f"image_address({compiled.address})", *[f"plain({n})" for n in names]]
     result = result_source(prepared.tree, len(compiled.outputs))
     # The address is a number of ours; no text of the user's is in this source.
     source = (
         f"def call({', '.join(names)}):\n"
-        f"    r = inner({', '.join([f'image_address({compiled.address})', *map(_scalar, names)])})\n"
+        f"    r = inner({', '.join(arguments)})\n"
         f"    return {result}\n"
     )
     space = {"inner": inner, "image_address": frame.image_address, "plain": plain}
     exec(compile(source, "<graphad call>", "exec"), space)
     _KEPT.append(prepared)
     return numba.njit(nogil=True, error_model="numpy")(space["call"])
-
-
-def _scalar(name: str) -> str:
-    return f"plain({name})"
 
 
 def plain(x):

@@ -84,7 +84,8 @@ class Tensor(Value):
                 _name(ufunc), "the where argument is not covered", expected="no where=",
                 got="where=", fix="np.where(mask, f(x), x)",
             )  # fmt: skip
-        options.pop("casting", None), options.pop("order", None), options.pop("subok", None)
+        for name in ("casting", "order", "subok"):
+            options.pop(name, None)
         return TABLE.numpy[ufunc](*inputs, **options)
 
     def __array_function__(self, func, types, args, kwargs):
@@ -207,7 +208,7 @@ class Tensor(Value):
     @property
     def flat(self):
         """The elements in order."""
-        return iter(numpy_shape.ravel(self))
+        return (indexing.index(self.reshape(-1), i) for i in range(self.size))
 
     def astype(self, dtype, copy=True):
         """In another dtype."""
