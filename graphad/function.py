@@ -122,18 +122,16 @@ class Function:
     # -- calls -----------------------------------------------------------------------------------
     def __call__(self, *args, out=None, **kwargs):
         if out is None and not kwargs:
-            try:
-                quick = self._quick.get(tuple([(a.shape, a.dtype) for a in args]))  # type: ignore
-            except AttributeError:
-                quick = None
+            quick = self._quick.get(
+                tuple([(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in args])
+            )
             if quick is not None:
-                kinds, entry, address, finish = quick
-                if tuple(map(type, args)) == kinds:
-                    try:
-                        result = entry(address, *args)
-                    except IndexError:
-                        return self._call(args, kwargs, out)  # which says where
-                    return result if finish is None else finish(result)
+                entry, address, finish = quick
+                try:
+                    result = entry(address, *args)
+                except IndexError:
+                    return self._call(args, kwargs, out)  # which says where
+                return result if finish is None else finish(result)
         return self._call(args, kwargs, out)
 
     def _call(self, args, kwargs, out):
@@ -163,7 +161,10 @@ class Function:
         """A quick path for calls whose arguments are all plain arrays."""
         if kwargs or len(args) != len(leaves) or self._specs is not None:
             return
-        if any(type(a) is not np.ndarray or a.ndim == 0 for a in args):
+        numbers = (float, int, bool, np.float64, np.float32, np.int64, np.bool_)
+        if any(type(a) not in numbers and (type(a) is not np.ndarray or a.ndim == 0) for a in args):
+            return
+        if any(type(a) is np.ndarray and not a.flags.aligned for a in args):
             return
         compiled = prepared.compiled
         finishers, tree = compiled.finishers, prepared.tree
@@ -186,8 +187,8 @@ class Function:
 
             finish = together
 
-        key = tuple([(a.shape, a.dtype) for a in args])
-        self._quick[key] = (tuple(map(type, args)), compiled.entry, compiled.address, finish)
+        key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in args])
+        self._quick[key] = (compiled.entry, compiled.address, finish)
 
     def _into(self, prepared: Prepared, leaves, out):
         given, tree = pytree.flatten(out)
@@ -309,7 +310,8 @@ class Function:
                     return self._f(*args, **kwargs)
 
             graph, out_tree = trace(run, specs, names, self._where)
-            found = self._lowered[key] = (Lowered(graph, self.__name__), out_tree)
+            options = {k: self._options[k] for k in ("cache", "fastmath")}
+            found = self._lowered[key] = (Lowered(graph, self.__name__, **options), out_tree)
         return found
 
     def _leaf_names(self, tree) -> list[str]:
@@ -444,6 +446,8 @@ def function(f=None, **options) -> Any:
             serves every size.
         static: names or positions of arguments that are Python values, not traced.
         name: what graphs and errors call it.
+        cache: whether kernels are kept on disk for other processes.
+        fastmath: let LLVM reorder sums and products and assume that there is no nan or inf.
 
     Raises TraceError, ShapeError, DTypeError with the user's line where the code cannot be
     traced.

@@ -40,7 +40,8 @@ class Op:
     transpose(ct, i, args, specs, params) -> cotangent of argument i
     batch(args, batched, size, params) -> Value with the batch axis first
     body: a Python expression of {0}, {1}, ... and {zero}, {one}, {log2} in the operands' dtype,
-        or one for each dtype kind; {cast} is the result's dtype
+        or one for each dtype kind; {cast} is the result's dtype,
+        {code} the operands'
     takes: 'float' (integers are promoted to float64), 'same', or 'bool'
     domain: for tests, an interval for each argument
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.program import Loop, Program, check_program
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor
-from graphad.runtime.build import llvm_of
+from graphad.runtime.build import FASTMATH, llvm_of
 from graphad.runtime.entry import Operand, entry_for
 from graphad.runtime.image import Image, make_image
 
@@ -59,6 +59,8 @@ class Lowered:
 
     traced: Graph
     name: str = "f"
+    cache: bool = True
+    fastmath: bool = False
     stages: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -81,6 +83,8 @@ class Lowered:
                 found.append(write_loop(region, self.program.buffers))
             else:
                 found.append(getattr(region, "kernel", None))
+        if self.fastmath:
+            return [k and replace(k, source=FASTMATH + k.source) for k in found]
         return found
 
     @property
@@ -124,7 +128,7 @@ class Lowered:
         """Machine code for this program."""
         program = self.program
         captured = list(self.graph.captured)
-        image = make_image(program, self.kernels, captured)
+        image = make_image(program, self.kernels, captured, self.cache)
         buffers = program.buffers
         inputs = tuple(_operand(buffers[b].spec) for b in program.inputs)
         outputs = tuple(_operand(buffers[b].spec) for b in program.outputs)
@@ -147,7 +151,7 @@ class Compiled:
     @cached_property
     def entry(self):
         """The Numba function that runs the image."""
-        return entry_for(self.inputs, self.outputs)
+        return entry_for(self.inputs, self.outputs, keep=self.lowered.cache)
 
     @cached_property
     def address(self) -> int:
@@ -186,7 +190,8 @@ class Compiled:
     def call_into(self, leaves, into) -> None:
         """Run with the array results written to given arrays."""
         given = [o for o, kind in zip(into, self.outputs, strict=True) if kind.rank >= 0]
-        out = entry_for(self.inputs, self.outputs, True)(self.address, *leaves, *given)
+        entry = entry_for(self.inputs, self.outputs, True, self.lowered.cache)
+        out = entry(self.address, *leaves, *given)
         results = (out,) if len(self.outputs) == 1 else out
         for array, value, kind in zip(into, results, self.outputs, strict=True):
             if kind.rank < 0:

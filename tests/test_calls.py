@@ -311,3 +311,17 @@ def test_a_caching_caller_is_not_cached_with_our_addresses(tmp_path):
     caller(3.0)
     library = next(iter(caller.overloads.values())).library
     assert library.has_dynamic_globals
+
+
+def test_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHAD_CACHE_DIR", str(tmp_path / "c"))
+    x = np.linspace(0, 1, 1000)
+    c = float(np.random.default_rng().uniform())
+    for options in ({"cache": False}, {"fastmath": True}, {"name": "named"}):
+        f = ga.function(lambda x: np.exp(x * c) + np.sum(x), **options)
+        np.testing.assert_allclose(f(x), np.exp(x * c) + np.sum(x), rtol=1e-13)
+        kept = {p.name for p in (tmp_path / "c").glob("*.o")}
+        if options == {"cache": False}:
+            assert not kept
+    assert kept
+    assert "fast-math" in ga.function(lambda x: x * 2.0, fastmath=True).lower(x).source

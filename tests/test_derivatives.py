@@ -230,3 +230,24 @@ def test_sympy_round_trip():
     v = sp.IndexedBase("v")
     m = sp.Matrix([[v[0], v[1]], [v[0] * v[1], 1]])
     assert ga.from_sympy(m, [v])(np.array([2.0, 3.0])).tolist() == [[2, 3], [6, 1]]
+
+
+def test_checkpoint_under_vmap():
+    f = ga.checkpoint(lambda x, w: np.tanh(x * w))
+    x = np.array([0.1, 0.2, 0.3])
+    got = ga.vmap(ga.grad(lambda x: f(f(x, 2.0), 3.0)))(x)
+    want = [ga.grad(lambda x: np.tanh(np.tanh(x * 2.0) * 3.0))(v) for v in x]
+    np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+def test_a_graph_of_a_hundred_thousand_nodes():
+    """No recursion anywhere: traced, differentiated, simplified and printed."""
+
+    def f(x):
+        for k in range(16_700):
+            x = np.sin(x) * (0.5 + 1e-6 * k)
+        return x
+
+    lowered = ga.grad(f).lower(0.5)
+    assert len(lowered.traced.nodes) > 100_000
+    assert str(lowered.graph).count("\n") == len(lowered.graph.nodes)

@@ -70,6 +70,7 @@ def test_against_mpmath(name, regime):
     first = ga.vmap(ga.grad(f, wrt=which))
     second = ga.vmap(ga.hessian(f, wrt=which))
     value, g, h = ga.function(f)(*xs), first(*xs), second(*xs)
+    np.testing.assert_allclose(value, op.reference(xs, {}, None), rtol=1e-14)
     symbols, meaning = mp_function(name)
     with mpmath.workdps(30):
         expressions = [meaning]

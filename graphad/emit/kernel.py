@@ -91,6 +91,7 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
         one=literal(one, operand),
         log2=literal(math.log(2), operand) if operand.kind == "f" else "",
         cast=code_of(result),
+        code=code_of(operand),
     )
     return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
 

@@ -13,6 +13,7 @@ from graphad.ops.value import Value, add, broadcast
 from graphad.spec import size_of
 
 SMALL_PRODUCT = 4096
+SHORT_SUM = 16
 
 
 def expand(graph: Graph) -> Graph:
@@ -86,6 +87,9 @@ def _loops(x: Value, y: Value, params, dims) -> Value:
     left, right, out = params["left"], params["right"], params["out"]
     main, other = (left, right) if len(left) >= len(right) else (right, left)
     order = "".join(c for c in other if c not in main) + main
+    few = size_of([dims[c] for c in order if c not in out])
+    if out and isinstance(few, int) and few <= SHORT_SUM:  # a short sum goes outside: long loops in
+        order = "".join(c for c in order if c not in out) + out
     shape = [dims[c] for c in order]
 
     def spread(v, labels):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphad.op import Op, register
-from graphad.ops.value import Value, add
+from graphad.ops.value import Value, add, broadcast
 from graphad.spec import Spec
 
 
@@ -34,9 +34,10 @@ register(
 
 
 def _batch_barrier(args, batched, size, params):
-    if batched[0]:
-        return add(args[0], "barrier", args)
-    return args[0]
+    x, after = args
+    if not batched[0]:
+        x = broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
+    return add(x, "barrier", [x, after])
 
 
 # The first argument, not before the second is there: recomputation waits for the cotangent.

@@ -154,11 +154,11 @@ elementwise("power", np.power, _POWER, meaning=lambda x, y: x**y,
             domain=((0.1, 3), (-2, 2)))  # fmt: skip
 
 # -- exponentials and logarithms ----------------------------------------------------------------
-elementwise("exp", np.exp, "math.exp({0})", meaning=_sym("exp"), takes="float",
+elementwise("exp", np.exp, "exp_{code}({0})", meaning=_sym("exp"), takes="float",
             partials=lambda x, out: (out,), cost=10)  # fmt: skip
-elementwise("expm1", np.expm1, "math.expm1({0})", meaning=lambda x: _sym("exp")(x) - 1,
+elementwise("expm1", np.expm1, "expm1_{code}({0})", meaning=lambda x: _sym("exp")(x) - 1,
             takes="float", partials=lambda x, out: (apply("exp", x),), cost=12)  # fmt: skip
-elementwise("log", np.log, "math.log({0})", meaning=_sym("log"), takes="float",
+elementwise("log", np.log, "log_{code}({0})", meaning=_sym("log"), takes="float",
             partials=lambda x, out: (1.0 / x,), cost=10, domain=((0.05, 5),))  # fmt: skip
 elementwise("log2", np.log2, "math.log2({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
             takes="float", partials=lambda x, out: (1.0 / (x * math.log(2)),), cost=10,
@@ -167,7 +167,7 @@ elementwise("log10", np.log10, "math.log10({0})",
             meaning=lambda x: _sym("log")(x) / _sym("log")(10), takes="float", cost=10,
             partials=lambda x, out: (1.0 / (x * math.log(10)),),
             domain=((0.05, 5),))  # fmt: skip
-elementwise("log1p", np.log1p, "math.log1p({0})", meaning=lambda x: _sym("log")(1 + x),
+elementwise("log1p", np.log1p, "log1p_{code}({0})", meaning=lambda x: _sym("log")(1 + x),
             takes="float", partials=lambda x, out: (1.0 / (1.0 + x),), cost=12,
             domain=((-0.9, 5),))  # fmt: skip
 elementwise("sqrt", np.sqrt, "math.sqrt({0})", meaning=_sym("sqrt"), takes="float",
@@ -189,7 +189,7 @@ def _logaddexp_partials(x, y, out):
 
 elementwise("logaddexp", np.logaddexp,
             "({0} + {log2} if {0} == {1} else "
-            "(max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))))",
+            "(max({0}, {1}) + log1p_{code}(exp_{code}(-abs({0} - {1})))))",
             meaning=lambda x, y: _sym("log")(_sym("exp")(x) + _sym("exp")(y)),
             partials=_logaddexp_partials, takes="float", cost=25,
             domain=((-3, 3), (-3, 3)))  # fmt: skip
@@ -224,7 +224,7 @@ elementwise("sinh", np.sinh, "math.sinh({0})", meaning=_sym("sinh"), takes="floa
             partials=lambda x, out: (apply("cosh", x),))  # fmt: skip
 elementwise("cosh", np.cosh, "math.cosh({0})", meaning=_sym("cosh"), takes="float", cost=15,
             partials=lambda x, out: (apply("sinh", x),))  # fmt: skip
-elementwise("tanh", np.tanh, "math.tanh({0})", meaning=_sym("tanh"), takes="float", cost=12,
+elementwise("tanh", np.tanh, "tanh_{code}({0})", meaning=_sym("tanh"), takes="float", cost=12,
             partials=lambda x, out: (1.0 - out * out,))  # fmt: skip
 elementwise("hypot", np.hypot, "math.hypot({0}, {1})",
             meaning=lambda x, y: _sym("sqrt")(x**2 + y**2), takes="float", cost=10,

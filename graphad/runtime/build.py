@@ -21,6 +21,7 @@ class Counters:
 
 
 COUNTERS = Counters()
+FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
 _ADDRESSES: dict[str, int] = {}
 _ALIVE: list[Any] = []
 _LLVM: dict[str, str] = {}
@@ -89,6 +90,8 @@ def _compiled(source: str):
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
     flags.nrt = False
+    if source.startswith(FASTMATH):
+        flags.fastmath = True
     target = registry.cpu_target
     with global_compiler_lock:
         return compiler.compile_extra(

@@ -79,9 +79,9 @@ _ENTRIES: dict[Any, Any] = {}
 _LOCK = threading.RLock()
 
 
-def entry_for(inputs, outputs, given=False):
+def entry_for(inputs, outputs, given=False, keep=True):
     """The compiled Python-callable entry for these types: entry(image address, *arguments)."""
-    key = (tuple(inputs), tuple(outputs), given)
+    key = (tuple(inputs), tuple(outputs), given, keep)
     found = _ENTRIES.get(key)
     if found is None:
         with _LOCK:
@@ -107,14 +107,14 @@ def _types(inputs, outputs, given):
     return (types.int64, *made)
 
 
-def _compiled(inputs, outputs, given):
+def _compiled(inputs, outputs, given, keep):
     import numba
 
     source = source_of(inputs, outputs, given)
     types = _types(inputs, outputs, given)
     options = {"nogil": True, "error_model": "numpy"}
     COUNTERS.entries += 1
-    module = _module(source)
+    module = _module(source) if keep else None
     if module is not None:
         try:
             made = numba.njit(types, cache=True, **options)(module.entry)

@@ -208,8 +208,11 @@ def _bits(value: float, dtype) -> int:
     return struct.unpack("<i", struct.pack("<f", value))[0]
 
 
-def make_image(program: Program, kernels: list, captured) -> Image:
-    """The image of a planned program. `kernels[i]` is a Kernel, or None for a library region."""
+def make_image(program: Program, kernels: list, captured, keep: bool = True) -> Image:
+    """The image of a planned program. `kernels[i]` is a Kernel, or None for a library region.
+
+    `keep`: whether what is compiled for it goes to disk.
+    """
     w = Writer(program)
     inputs_at, outputs_at = w.inputs(), w.outputs()
     w.data[x.SYMBOLS_AT] = len(w.data)
@@ -220,17 +223,17 @@ def make_image(program: Program, kernels: list, captured) -> Image:
     for region, kernel in zip(program.regions, kernels, strict=True):
         if isinstance(kernel, Kernel):
             step = Step(kernel.source, kernel.pointers, kernel.integers, kernel.stop)
-            steps.append((kernel_address(kernel.source), w.table(step), kernel.stop))
+            steps.append((kernel_address(kernel.source, keep), w.table(step), kernel.stop))
         elif type(region).__name__ == "Product":
             steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0))
         else:
             size = program.buffers[region.buffer].bytes
             step = Step(x.FILL_SOURCE, ((region.buffer, 0),), (size,), 0)
             steps.append((kernel_address(x.FILL_SOURCE), w.table(step), 0))
-    return _finish(w, steps, inputs_at, outputs_at, alive)
+    return _finish(w, steps, inputs_at, outputs_at, alive, keep)
 
 
-def _finish(w: Writer, steps, inputs_at, outputs_at, alive) -> Image:
+def _finish(w: Writer, steps, inputs_at, outputs_at, alive, keep) -> Image:
     w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(steps)
     for address, at, stop in steps:
         for value in (address, at, 0, stop):
@@ -243,7 +246,7 @@ def _finish(w: Writer, steps, inputs_at, outputs_at, alive) -> Image:
     layout = ""
     if w.computed or w.program.checks:
         layout = layout_source(w)
-        w.data[x.LAYOUT] = kernel_address(layout)
+        w.data[x.LAYOUT] = kernel_address(layout, keep)
     w.data[x.LENGTH] = len(w.data)
     w.data[x.FINISH] = finish
     data = np.array(w.data, np.int64)

@@ -13,6 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphad.emit import vecmath
+
 I64 = ir.IntType(64)
 TABLE = types.CPointer(types.int64)
 KERNEL_SIGNATURE = types.int64(TABLE, types.int64, types.int64)
@@ -352,6 +354,7 @@ def _namespace():
             for kind in ("sum", "prod", "max", "min"):
                 names[f"{kind}_{code}"] = _make_reduce(kind, code)
     names["b1"] = bool
+    names |= vecmath.namespace()
     here = globals()
     for name in (
         "integer", "wide_vectors", "call_kernel", "call_product", "slot", "put", "address_of",

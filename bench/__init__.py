@@ -1,0 +1,1 @@
+"""Side-by-side timings: `python -m bench`. See README.md in this folder."""

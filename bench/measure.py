@@ -1,0 +1,83 @@
+"""Timing: peers interleaved in one run, the minimum of many repeats, results checked first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Row:
+    """One job done by graphad and its peers: name -> a callable without arguments."""
+
+    name: str
+    jobs: dict[str, Callable]
+    tolerance: float = 1e-9
+    seconds: dict[str, float] = field(default_factory=dict)
+    unit: str = "call"
+
+    @property
+    def best_peer(self) -> tuple[str, float]:
+        """The fastest of the others."""
+        return min(((n, s) for n, s in self.seconds.items() if n != "graphad"), key=lambda p: p[1])
+
+    @property
+    def ratio(self) -> float:
+        """graphad's time over the best peer's."""
+        return self.seconds["graphad"] / self.best_peer[1]
+
+
+def flat(result) -> list[np.ndarray]:
+    """Leaves of nested tuples, lists and dicts as arrays."""
+    if isinstance(result, dict):
+        result = [result[k] for k in sorted(result)]
+    if isinstance(result, (tuple, list)):
+        return [a for r in result for a in flat(r)]
+    return [np.asarray(result)]
+
+
+def check(row: Row) -> None:
+    """Every peer's result against graphad's; a difference is an error."""
+    want = flat(row.jobs["graphad"]())
+    for name, job in row.jobs.items():
+        got = flat(job())
+        assert len(got) == len(want), (row.name, name, len(got), len(want))
+        for g, w in zip(got, want, strict=True):
+            scale = 1.0 + np.abs(w).max() if w.size else 1.0
+            np.testing.assert_allclose(
+                g, w, rtol=row.tolerance, atol=row.tolerance * scale, err_msg=f"{row.name}: {name}"
+            )
+
+
+def measure(row: Row, budget: float) -> Row:
+    """Fill in the seconds: rounds of each peer in turn until the budget is spent."""
+    check(row)
+    counts = {}
+    for name, job in row.jobs.items():
+        start = time.perf_counter()
+        job()
+        once = time.perf_counter() - start
+        counts[name] = max(1, int(0.01 / max(once, 1e-7)))
+        row.seconds[name] = once
+    end = time.perf_counter() + budget
+    rounds = 0
+    while time.perf_counter() < end or rounds < 3:
+        for name, job in row.jobs.items():
+            n = counts[name]
+            start = time.perf_counter()
+            for _ in range(n):
+                job()
+            row.seconds[name] = min(row.seconds[name], (time.perf_counter() - start) / n)
+        rounds += 1
+    return row
+
+
+def shown(seconds: float) -> str:
+    """A time in the unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
