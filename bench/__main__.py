@@ -67,9 +67,8 @@ def main() -> None:
         lines += ["", "| nodes | nodes of the gradient | trace, differentiate, print | µs a node |"]
         lines += ["|---|---|---|---|"]
         for nodes, total, seconds in graph_size.curve():
-            lines.append(
-                f"| {nodes:,} | {total:,} | {seconds:.2f} s | {seconds / (nodes + total) * 1e6:.0f} |"
-            )
+            each = seconds / (nodes + total) * 1e6
+            lines.append(f"| {nodes:,} | {total:,} | {seconds:.2f} s | {each:.0f} |")
     print("\n".join(lines))
     if not chosen.quick and not chosen.only:
         (HERE / "results.md").write_text("# Results\n\n" + "\n".join(lines) + "\n")

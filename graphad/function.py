@@ -310,7 +310,7 @@ class Function:
                     return self._f(*args, **kwargs)
 
             graph, out_tree = trace(run, specs, names, self._where)
-            options = {k: self._options[k] for k in ("cache", "fastmath")}
+            options = {k: self._options[k] for k in ("cache", "fastmath", "parallel")}
             found = self._lowered[key] = (Lowered(graph, self.__name__, **options), out_tree)
         return found
 
@@ -446,6 +446,8 @@ def function(f=None, **options) -> Any:
             serves every size.
         static: names or positions of arguments that are Python values, not traced.
         name: what graphs and errors call it.
+        parallel: 'auto' splits large elementwise and row-wise loops among threads
+            (GRAPHAD_NUM_THREADS, or all cores); False never. Results are the same bits.
         cache: whether kernels are kept on disk for other processes.
         fastmath: let LLVM reorder sums and products and assume that there is no nan or inf.
 

@@ -61,6 +61,7 @@ class Lowered:
     name: str = "f"
     cache: bool = True
     fastmath: bool = False
+    parallel: bool | str = "auto"
     stages: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -128,7 +129,7 @@ class Lowered:
         """Machine code for this program."""
         program = self.program
         captured = list(self.graph.captured)
-        image = make_image(program, self.kernels, captured, self.cache)
+        image = make_image(program, self.kernels, captured, self.cache, self.parallel)
         buffers = program.buffers
         inputs = tuple(_operand(buffers[b].spec) for b in program.inputs)
         outputs = tuple(_operand(buffers[b].spec) for b in program.outputs)

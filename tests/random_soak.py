@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from random_programs import programs
 from test_random_graphs import check_program
 
@@ -18,6 +18,7 @@ def soak(count: int, compiled: bool) -> None:
     """Check this many random programs; raises at the first that fails."""
     quiet = {"deadline": None, "database": None, "phases": [Phase.generate]}
 
+    @seed(int(time.time()))
     @settings(max_examples=count, suppress_health_check=list(HealthCheck), **quiet)
     @given(programs())
     def check(program):

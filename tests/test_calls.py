@@ -325,3 +325,25 @@ def test_options(tmp_path, monkeypatch):
             assert not kept
     assert kept
     assert "fast-math" in ga.function(lambda x: x * 2.0, fastmath=True).lower(x).source
+
+
+def test_threads_do_not_change_a_bit():
+    """Large loops are split among threads; the bits are those of one thread."""
+    x = np.random.default_rng(0).normal(size=(3000, 401))
+
+    def f(x):
+        return np.tanh(x) * np.exp(-x * x), np.exp(x).sum(axis=1)
+
+    serial = ga.function(f, parallel=False)
+    split = ga.function(f, parallel="auto")
+    kernels = split.lower(x).kernels
+    assert max(k.work for k in kernels if k) > 2_000_000
+    import graphad.runtime.image as image
+
+    before = image.threads_for
+    image.threads_for = lambda parallel: 1 if parallel is False else 3
+    try:
+        for a, b in zip(serial(x), split(x), strict=True):
+            np.testing.assert_array_equal(a, b)
+    finally:
+        image.threads_for = before

@@ -17,14 +17,19 @@ SELF, IMAGE, POOL = 13, 14, 15  # POOL, in the image: an arena kept for the next
 FAILED = 16  # the step that failed
 FINISH = 17  # address
 CAPTURED_AT, CAPTURED = 18, 19  # records as the inputs' own, filled in the image
-HEADER = 20
+THREADS = 20  # at most so many for one kernel
+HEADER = 21
 
 # An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
 # then rank times shape, strides, kind of check, value to check.
 INPUT_FIELDS = 4
 EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a known symbol
 RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
-STEP_FIELDS = 4  # kernel, slot of its table, start, stop
+STEP_FIELDS = 5  # kernel, slot of its table, start, stop, work (0: not to be split)
+
+# Work is counted in steps of about a tenth of a nanosecond. Starting a thread costs some 20 µs,
+# so a kernel is split among threads when it has ten times that for each.
+SPLIT_WORK = 2_000_000
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
@@ -118,10 +123,33 @@ def kernel(table, start, stop):
         at += {RELOCATION_FIELDS}
     at = integer(table, {STEPS_AT})
     for k in range(integer(table, {STEPS})):
+        address = integer(table, at)
         operands = slot(table, integer(table, at + 1))
-        status = call_kernel(
-            integer(table, at), operands, integer(table, at + 2), integer(table, at + 3)
-        )
+        start = integer(table, at + 2)
+        stop = integer(table, at + 3)
+        parts = min(integer(table, at + 4) // {SPLIT_WORK}, integer(table, {THREADS}), stop - start)
+        if parts < 2:
+            status = call_kernel(address, operands, start, stop)
+        else:
+            jobs = as_table(allocate(parts * 48))
+            threads = slot(jobs, parts * 5)
+            for p in range(parts):
+                put(jobs, 5 * p, address)
+                put(jobs, 5 * p + 1, address_of(operands, 0))
+                put(jobs, 5 * p + 2, start + (stop - start) * p // parts)
+                put(jobs, 5 * p + 3, start + (stop - start) * (p + 1) // parts)
+                put(jobs, 5 * p + 4, 0)
+            started = 1
+            while started < parts and start_thread(jobs, threads, started):
+                started += 1
+            rest = integer(jobs, 5 * started + 2) if started < parts else stop
+            status = call_kernel(address, operands, start, integer(jobs, 3))
+            if status == 0 and rest < stop:
+                status = call_kernel(address, operands, rest, stop)
+            for p in range(1, started):
+                join_thread(threads, p)
+                status = max(status, integer(jobs, 5 * p + 4))
+            release(address_of(jobs, 0))
         if status != 0:
             put(as_table(integer(table, {IMAGE})), {FAILED}, k)
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -208,35 +209,51 @@ def _bits(value: float, dtype) -> int:
     return struct.unpack("<i", struct.pack("<f", value))[0]
 
 
-def make_image(program: Program, kernels: list, captured, keep: bool = True) -> Image:
+def threads_for(parallel) -> int:
+    """How many threads one kernel may use: GRAPHAD_NUM_THREADS, or the cores of this process."""
+    if parallel is False:
+        return 1
+    chosen = os.environ.get("GRAPHAD_NUM_THREADS", "")
+    if chosen.isdigit():
+        return max(1, int(chosen))
+    counted = getattr(os, "sched_getaffinity", None)
+    return len(counted(0)) if counted else (os.cpu_count() or 1)
+
+
+def make_image(
+    program: Program, kernels: list, captured, keep: bool = True, parallel: bool | str = "auto"
+) -> Image:
     """The image of a planned program. `kernels[i]` is a Kernel, or None for a library region.
 
     `keep`: whether what is compiled for it goes to disk.
     """
     w = Writer(program)
+    w.data[x.THREADS] = threads_for(parallel)
     inputs_at, outputs_at = w.inputs(), w.outputs()
     w.data[x.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)
     w.arena()
     alive = w.captured(captured)
-    steps: list[tuple[int, int, Any]] = []
+    steps: list[tuple[int, int, Any, Any]] = []
     for region, kernel in zip(program.regions, kernels, strict=True):
         if isinstance(kernel, Kernel):
             step = Step(kernel.source, kernel.pointers, kernel.integers, kernel.stop)
-            steps.append((kernel_address(kernel.source, keep), w.table(step), kernel.stop))
+            steps.append(
+                (kernel_address(kernel.source, keep), w.table(step), kernel.stop, kernel.work)
+            )
         elif type(region).__name__ == "Product":
-            steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0))
+            steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0, 0))
         else:
             size = program.buffers[region.buffer].bytes
             step = Step(x.FILL_SOURCE, ((region.buffer, 0),), (size,), 0)
-            steps.append((kernel_address(x.FILL_SOURCE), w.table(step), 0))
+            steps.append((kernel_address(x.FILL_SOURCE), w.table(step), 0, 0))
     return _finish(w, steps, inputs_at, outputs_at, alive, keep)
 
 
 def _finish(w: Writer, steps, inputs_at, outputs_at, alive, keep) -> Image:
     w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(steps)
-    for address, at, stop in steps:
-        for value in (address, at, 0, stop):
+    for address, at, stop, work in steps:
+        for value in (address, at, 0, stop, work):
             w.put(value)
     w.data[x.RELOCATIONS_AT], w.data[x.RELOCATIONS] = len(w.data), len(w.relocations)
     for entry in w.relocations:

@@ -196,18 +196,77 @@ def call_kernel(typingctx, address, table, start, stop):
     """Call a kernel by address; its status (a kernel never raises)."""
 
     def codegen(context, builder, sig, args):
-        i8 = ir.IntType(8)
-        convention = ir.FunctionType(
-            ir.IntType(32),
-            [I64.as_pointer(), i8.as_pointer().as_pointer(), I64.as_pointer(), I64, I64],
-        )
-        result = cgutils.alloca_once(builder, I64)
-        error = cgutils.alloca_once(builder, i8.as_pointer())
-        function = builder.inttoptr(args[0], convention.as_pointer())
-        builder.call(function, [result, error, args[1], args[2], args[3]])
-        return builder.load(result)
+        return _call(builder, *args)
 
     return types.int64(types.int64, TABLE, types.int64, types.int64), codegen
+
+
+MOST_THREADS = 64
+
+
+def _call(builder, address, table, start, stop):
+    """Call a kernel by Numba's convention for native functions; its status."""
+    i8 = ir.IntType(8)
+    convention = ir.FunctionType(
+        ir.IntType(32),
+        [I64.as_pointer(), i8.as_pointer().as_pointer(), I64.as_pointer(), I64, I64],
+    )
+    result = cgutils.alloca_once(builder, I64)
+    error = cgutils.alloca_once(builder, i8.as_pointer())
+    function = builder.inttoptr(address, convention.as_pointer())
+    builder.call(function, [result, error, table, start, stop])
+    return builder.load(result)
+
+
+def _thread_main(module):
+    """A thread's function: runs the kernel of its job (address, table, start, stop, status)."""
+    if "graphad_thread" in module.globals:
+        return module.globals["graphad_thread"]
+    pointer = ir.IntType(8).as_pointer()
+    function = ir.Function(module, ir.FunctionType(pointer, [pointer]), "graphad_thread")
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block())
+    job = builder.bitcast(function.args[0], I64.as_pointer())
+    address, table, start, stop = (
+        builder.load(builder.gep(job, [ir.Constant(I64, k)])) for k in range(4)
+    )
+    table = builder.inttoptr(table, I64.as_pointer())
+    status = _call(builder, address, table, start, stop)
+    builder.store(status, builder.gep(job, [ir.Constant(I64, 4)]))
+    builder.ret(ir.Constant(pointer, None))
+    return function
+
+
+@intrinsic
+def start_thread(typingctx, jobs, threads, k):
+    """Start a thread for the k-th job of a table; whether it could be."""
+
+    def codegen(context, builder, sig, args):
+        pointer = ir.IntType(8).as_pointer()
+        kinds = [I64.as_pointer(), pointer, ir.FunctionType(pointer, [pointer]).as_pointer()]
+        create = _declared(builder, "pthread_create", ir.IntType(32), [*kinds, pointer])
+        job = builder.gep(args[0], [builder.mul(args[2], ir.Constant(I64, 5))])
+        handle = builder.gep(args[1], [args[2]])
+        job = builder.bitcast(job, pointer)
+        function = _thread_main(builder.module)
+        failed = builder.call(create, [handle, ir.Constant(pointer, None), function, job])
+        return builder.icmp_signed("==", failed, ir.Constant(ir.IntType(32), 0))
+
+    return types.boolean(TABLE, TABLE, types.int64), codegen
+
+
+@intrinsic
+def join_thread(typingctx, threads, k):
+    """Wait for the k-th thread."""
+
+    def codegen(context, builder, sig, args):
+        pointer = ir.IntType(8).as_pointer()
+        join = _declared(builder, "pthread_join", ir.IntType(32), [I64, pointer.as_pointer()])
+        handle = builder.load(builder.gep(args[0], [args[1]]))
+        builder.call(join, [handle, ir.Constant(pointer.as_pointer(), None)])
+        return context.get_dummy_value()
+
+    return types.void(TABLE, types.int64), codegen
 
 
 @intrinsic
@@ -359,6 +418,7 @@ def _namespace():
     for name in (
         "integer", "wide_vectors", "call_kernel", "call_product", "slot", "put", "address_of",
         "as_table", "allocate", "release", "copy_bytes", "fill_zero", "exchange",
+        "start_thread", "join_thread",
     ):  # fmt: skip
         names[name] = here[name]
     return names
