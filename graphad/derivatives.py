@@ -10,17 +10,16 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from graphad.batch import batch_through, repeat
 from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError, DTypeError, ShapeError
-from graphad.function import Function, as_function, same_shape
+from graphad.function import Function, as_function
 from graphad.ops.array import embed, transpose
-from graphad.ops.control import alias, placeholder
+from graphad.ops.control import placeholder
 from graphad.ops.numpy_shape import moveaxis
-from graphad.ops.value import Value, convert, full, lift, reshape, zeros_like
+from graphad.ops.value import Value, full, lift, reshape, zeros_like
+from graphad.selection import Selection, any_tensor, matched, or_zeros, outputs_of, tensors
 from graphad.spec import Spec, same_dim, size_of
 from graphad.trace import pytree
 from graphad.trace.tensor import Tensor
@@ -48,132 +47,6 @@ def _transform(
     return made
 
 
-class Selection:
-    """The arguments of a call with those chosen by `wrt` apart, as leaves with their own names."""
-
-    def __init__(self, f: Function, wrt, args, kwargs, operation: str):
-        self.f, self.operation = f, operation
-        bound = f._python_signature.bind(*args, **kwargs)
-        self.bound = bound
-        self.many = isinstance(wrt, (tuple, list))
-        slots = self._slots()
-        self.chosen = [self._find(w, slots) for w in (wrt if self.many else (wrt,))]
-        values = [self._get(s) for s in self.chosen]
-        leaves, self.tree = pytree.flatten(tuple(values))
-        like = _any_tensor((args, kwargs))
-        self.like = like
-        self.leaves: list[Any] = [alias(self._float_leaf(like, x)) for x in leaves]
-
-    def _float_leaf(self, like, x):
-        v = lift(like, x, self.operation)
-        if v.dtype.kind != "f":
-            names = ", ".join(str(s[1] if s[1] is not None else s[0]) for s in self.chosen)
-            raise DTypeError(
-                self.operation,
-                f"derivatives are taken with respect to floats, not {v.dtype}",
-                expected="float64 or float32",
-                got=f"{v.dtype} for '{names}'",
-                fix="pass a float: x.astype('float64'), or 2.0 instead of 2",
-            )
-        return v
-
-    def _slots(self):
-        parameters = self.f._python_signature.parameters
-        slots: list[tuple[str, Any]] = []
-        for name, value in self.bound.arguments.items():
-            kind = parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                slots += [(name, i) for i in range(len(value))]
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                slots += [(name, k) for k in value]
-            else:
-                slots.append((name, None))
-        return slots
-
-    def _find(self, w, slots):
-        if isinstance(w, (int, np.integer)) and -len(slots) <= w < len(slots):
-            return slots[w]
-        for slot in slots:
-            if (w == slot[0] and slot[1] is None) or (w == slot[1] and isinstance(w, str)):
-                return slot
-        names = ", ".join(str(n if k is None else k) for n, k in slots)
-        raise DerivativeError(
-            self.operation, f"there is no argument {w!r} to differentiate with respect to",
-            expected=f"a position or a name among: {names}", got=f"wrt={w!r}",
-            fix="wrt=0, wrt='name', or a tuple of these",
-        )  # fmt: skip
-
-    def _get(self, slot):
-        value = self.bound.arguments[slot[0]]
-        return value if slot[1] is None else value[slot[1]]
-
-    def call(self, leaves=None):
-        """f of the arguments with the chosen leaves replaced."""
-        values = pytree.unflatten(self.tree, self.leaves if leaves is None else leaves)
-        arguments = dict(self.bound.arguments)
-        for (name, key), value in zip(self.chosen, values, strict=True):
-            if key is None:
-                arguments[name] = value
-            elif isinstance(arguments[name], tuple):
-                items = list(arguments[name])
-                items[key] = value
-                arguments[name] = tuple(items)
-            else:
-                arguments[name] = {**arguments[name], key: value}
-        call = inspect.BoundArguments(self.f._python_signature, arguments)  # type: ignore
-        return self.f._f(*call.args, **call.kwargs)
-
-    def shaped(self, parts):
-        """Leaves in the structure of wrt: one value, or a tuple of them."""
-        whole = pytree.unflatten(self.tree, parts)
-        return whole if self.many else whole[0]
-
-    def flat(self, value, what):
-        """The leaves of something in the structure of wrt."""
-        leaves, tree = pytree.flatten(value if self.many else (value,))
-        if isinstance(value, list) and self.many:
-            leaves, tree = pytree.flatten(tuple(value))
-        if tree != self.tree:
-            raise ShapeError(
-                self.operation, f"{what} have another structure than the arguments in wrt",
-                expected=str(self.tree), got=str(tree), fix=f"one of the {what} for each of wrt",
-            )  # fmt: skip
-        return leaves
-
-
-def _any_tensor(tree) -> Tensor:
-    for x in pytree.flatten(tree)[0]:
-        if isinstance(x, Tensor):
-            return x
-    raise DerivativeError("derivative", "no traced value among the arguments")
-
-
-def _outputs(like, out) -> tuple[list[Value], Any]:
-    leaves, tree = pytree.flatten(out)
-    return [lift(like, x, "result") for x in leaves], tree
-
-
-def _matched(operation, given, like: Value, what: str) -> Value:
-    """A cotangent or tangent as a Value, checked against what it belongs to."""
-    v = lift(like, given, operation)
-    fits = v.ndim == like.ndim and same_shape(v.shape, like.shape)
-    if not fits or v.dtype.kind == "c":
-        raise ShapeError(
-            operation, f"a {what} has the wrong shape",
-            expected=f"shape {like.shape}, as the value it belongs to", got=f"shape {v.shape}",
-            fix=f"np.broadcast_to({what}, {like.shape})",
-        )  # fmt: skip
-    return convert(v, like.dtype)
-
-
-def _plain(x: Value | None, like: Value) -> Value:
-    return zeros_like(like) if x is None else x
-
-
-def _tensors(values):
-    return [Tensor(v.builder, v.id) for v in values]
-
-
 def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
     """The value of a scalar function and its gradient, from one reverse pass.
 
@@ -195,7 +68,7 @@ def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
         aux = None
         if has_aux:
             out, aux = out
-        leaves, tree = _outputs(s.like, out)
+        leaves, tree = outputs_of(s.like, out)
         if len(leaves) != 1 or leaves[0].ndim != 0 or leaves[0].dtype.kind != "f":
             got = ", ".join(str(v.spec) for v in leaves)
             raise DerivativeError(
@@ -206,8 +79,8 @@ def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
             )  # fmt: skip
         y = leaves[0]
         parts = pull_back(y.builder, [y.id], [full(y, 1.0)], [x.id for x in s.leaves])
-        grads = _tensors(_plain(p, x) for p, x in zip(parts, s.leaves, strict=True))
-        value = pytree.unflatten(tree, _tensors([y]))
+        grads = tensors(or_zeros(p, x) for p, x in zip(parts, s.leaves, strict=True))
+        value = pytree.unflatten(tree, tensors([y]))
         return ((value, aux) if has_aux else value), s.shaped(grads)
 
     return _transform(f, g, (value_and_grad, {"wrt": wrt, "has_aux": has_aux}))
@@ -243,7 +116,7 @@ def vjp(f, wrt: Wrt = 0) -> Function:
 
     def g(*args, cotangents=None, **kwargs):
         s = Selection(f, wrt, args, kwargs, name)
-        leaves, tree = _outputs(s.like, s.call())
+        leaves, tree = outputs_of(s.like, s.call())
         if cotangents is None:
             cts: list[Any] = [full(y, 1.0) if y.spec.is_float else None for y in leaves]
         else:
@@ -252,10 +125,10 @@ def vjp(f, wrt: Wrt = 0) -> Function:
                 raise ShapeError(name, "cotangents have another structure than the outputs",
                                  expected=str(tree), got=str(given_tree),
                                  fix="one cotangent for each output")  # fmt: skip
-            cts = [_matched(name, c, y, "cotangent") for c, y in zip(given, leaves, strict=True)]
+            cts = [matched(name, c, y, "cotangent") for c, y in zip(given, leaves, strict=True)]
         parts = pull_back(s.like.builder, [y.id for y in leaves], cts, [x.id for x in s.leaves])
-        grads = _tensors(_plain(p, x) for p, x in zip(parts, s.leaves, strict=True))
-        return pytree.unflatten(tree, _tensors(leaves)), s.shaped(grads)
+        grads = tensors(or_zeros(p, x) for p, x in zip(parts, s.leaves, strict=True))
+        return pytree.unflatten(tree, tensors(leaves)), s.shaped(grads)
 
     return _transform(f, g, (vjp, {"wrt": wrt}), ("cotangents",))
 
@@ -271,15 +144,15 @@ def jvp(f, wrt: Wrt = 0) -> Function:
 
     def g(*args, tangents=None, **kwargs):
         s = Selection(f, wrt, args, kwargs, name)
-        leaves, tree = _outputs(s.like, s.call())
+        leaves, tree = outputs_of(s.like, s.call())
         if tangents is None:
             raise DerivativeError(name, "tangents are missing", expected="tangents=",
                                   got="none", fix="pass tangents shaped as wrt")  # fmt: skip
         given = s.flat(tangents, "tangents")
-        ts = {x.id: _matched(name, t, x, "tangent") for x, t in zip(s.leaves, given, strict=True)}
+        ts = {x.id: matched(name, t, x, "tangent") for x, t in zip(s.leaves, given, strict=True)}
         parts = push_forward(s.like.builder, [y.id for y in leaves], ts)
-        out = _tensors(_plain(p, y) for p, y in zip(parts, leaves, strict=True))
-        return pytree.unflatten(tree, _tensors(leaves)), pytree.unflatten(tree, out)
+        out = tensors(or_zeros(p, y) for p, y in zip(parts, leaves, strict=True))
+        return pytree.unflatten(tree, tensors(leaves)), pytree.unflatten(tree, out)
 
     return _transform(f, g, (jvp, {"wrt": wrt}), ("tangents",))
 
@@ -355,9 +228,9 @@ def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
 
     def g(*args, **kwargs):
         s = Selection(f, wrt, args, kwargs, f"jacobian({f.__name__})")
-        leaves, tree = _outputs(s.like, s.call())
+        leaves, tree = outputs_of(s.like, s.call())
         rows = jacobian_of(s.like, leaves, s.leaves, _mode(mode, s.leaves, leaves))
-        return pytree.unflatten(tree, [s.shaped(_tensors(row)) for row in rows])
+        return pytree.unflatten(tree, [s.shaped(tensors(row)) for row in rows])
 
     return _transform(f, g, (jacobian, {"wrt": wrt, "mode": mode}))
 
@@ -411,7 +284,7 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
     name = f"vmap({f.__name__})"
 
     def g(*args, **kwargs):
-        like = _any_tensor((args, kwargs))
+        like = any_tensor((args, kwargs))
         axes = list(in_axes) if isinstance(in_axes, (tuple, list)) else [in_axes] * len(args)
         if len(axes) != len(args):
             raise ShapeError(name, "in_axes does not fit the arguments",
@@ -450,12 +323,12 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         if not size:
             raise ShapeError(name, "nothing is mapped", expected="an axis that is not None",
                              got=f"in_axes={in_axes}", fix="call f itself")  # fmt: skip
-        leaves, tree = _outputs(like, f._f(*inner_args, **inner_kwargs))
+        leaves, tree = outputs_of(like, f._f(*inner_args, **inner_kwargs))
         found = batch_through(like.builder, [y.id for y in leaves], placed, size[0])
         outs = [repeat(y, size[0]) if b is None else b for y, b in zip(leaves, found, strict=True)]
         places = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(outs)
         moved = [moveaxis(o, 0, a) for o, a in zip(outs, places, strict=True)]
-        return pytree.unflatten(tree, _tensors(moved))
+        return pytree.unflatten(tree, tensors(moved))
 
     return _transform(f, g, (vmap, {"in_axes": in_axes, "out_axes": out_axes}))
 
@@ -495,7 +368,7 @@ def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[
                          expected=f"{len(ys)} cotangents", got=str(len(given)),
                          fix="one for each of ys, or None")  # fmt: skip
     cts = [
-        full(y, 1.0) if c is None else _matched("ga.gradients", c, y, "cotangent")
+        full(y, 1.0) if c is None else matched("ga.gradients", c, y, "cotangent")
         for y, c in zip(ys, given, strict=True)
     ]
     stops = stop if isinstance(stop, (list, tuple)) else [stop]
@@ -519,7 +392,7 @@ def jacobians(ys, xs, mode: str = "auto") -> Any:
     ys_list = list(ys) if isinstance(ys, (list, tuple)) else [ys]
     xs_list = list(xs) if isinstance(xs, (list, tuple)) else [xs]
     chosen = _mode(mode, xs_list, ys_list)
-    rows = [_tensors(r) for r in jacobian_of(ys_list[0], ys_list, xs_list, chosen)]
+    rows = [tensors(r) for r in jacobian_of(ys_list[0], ys_list, xs_list, chosen)]
     if not isinstance(xs, (list, tuple)):
         flat = [r[0] for r in rows]
         return flat if isinstance(ys, (list, tuple)) else flat[0]

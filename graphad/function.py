@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import DTypeError, ShapeError, TraceError, Where
+from graphad.arguments import Static, as_spec, defined_at, positional_names, prepare, static_names
+from graphad.errors import ShapeError, TraceError
 from graphad.ops.value import lift
 from graphad.pipeline import Compiled, Lowered
-from graphad.spec import Dim, Spec, check_dtype, same_dim
+from graphad.spec import Dim, Spec
 from graphad.trace import pytree
 from graphad.trace.run import (
     active,
@@ -24,23 +25,6 @@ from graphad.trace.run import (
     underlying,
 )
 from graphad.trace.tensor import Tensor
-
-
-class Static:
-    """A static argument's place in a call's structure; equal values share a compilation."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def __eq__(self, other):
-        return (
-            isinstance(other, Static)
-            and type(self.value) is type(other.value)
-            and (self.value == other.value)
-        )
-
-    def __hash__(self):
-        return hash(self.value)
 
 
 class Prepared:
@@ -72,17 +56,17 @@ class Function:
         fastmath: bool = False,
     ):
         self._f = underlying(f)
-        self._where = _defined_at(self._f)
+        self._where = defined_at(self._f)
         self.__wrapped__ = self._f
         self.__name__ = name or getattr(self._f, "__name__", type(self._f).__name__)
         self.__doc__ = getattr(self._f, "__doc__", None)
         self.__module__ = getattr(self._f, "__module__", __name__)
         self.__qualname__ = getattr(self._f, "__qualname__", self.__name__)
         self._python_signature = signature_of(self._f)
-        self._static = _static_names(self._python_signature, static)
+        self._static = static_names(self._python_signature, static)
         if signature is not None and not isinstance(signature, (tuple, list)):
             signature = (signature,)
-        self._specs = None if signature is None else tuple(_as_spec(s) for s in signature)
+        self._specs = None if signature is None else tuple(as_spec(s) for s in signature)
         self._options = {
             "signature": signature, "static": static, "name": name,
             "parallel": parallel, "cache": cache, "fastmath": fastmath,
@@ -319,7 +303,7 @@ class Function:
         if bound:
             pairs = list(zip(children[0].extra, children[0].children, strict=True))
         else:
-            names = _positional_names(self._python_signature, len(children))
+            names = positional_names(self._python_signature, len(children))
             pairs = list(zip(names, children, strict=True))
         return [
             n if pytree.count(c) == 1 else f"{n}.{i}"
@@ -371,70 +355,6 @@ class Function:
         from graphad.runtime.typing import generic_dispatcher
 
         return types.Dispatcher(generic_dispatcher(self))
-
-
-def _defined_at(f) -> Where | None:
-    code = getattr(f, "__code__", None)
-    return Where(code.co_filename, code.co_firstlineno) if code is not None else None
-
-
-def _as_spec(s) -> Spec:
-    return s if isinstance(s, Spec) else Spec(np.shape(s), np.asarray(s).dtype)
-
-
-def _static_names(signature: inspect.Signature, static) -> frozenset[str]:
-    names = list(signature.parameters)
-    chosen = (static,) if isinstance(static, (str, int)) else tuple(static)
-    found = set()
-    for s in chosen:
-        name = names[s] if isinstance(s, int) and s < len(names) else s
-        if name not in names:
-            raise TraceError(
-                "ga.function(static=)", f"there is no parameter {s!r}",
-                expected=f"one of {', '.join(names)}", got=repr(s), fix="name a parameter",
-            )  # fmt: skip
-        found.add(name)
-    return frozenset(found)
-
-
-def _positional_names(signature: inspect.Signature, n: int) -> list[str]:
-    names = []
-    for p in signature.parameters.values():
-        if p.kind is p.VAR_POSITIONAL:
-            names += [f"{p.name}{i}" for i in range(n - len(names))]
-        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-            names.append(p.name)
-    return (names + [f"a{i}" for i in range(n)])[:n]
-
-
-def prepare(operation: str, x) -> tuple[Any, Spec]:
-    """A leaf as the entry takes it, and its spec."""
-    cls = type(x)
-    if cls is np.ndarray:
-        if x.ndim == 0:
-            x = x[()]
-            return x, Spec((), check_dtype(x.dtype, operation))
-        check_dtype(x.dtype, operation)
-        if not x.flags.aligned:
-            x = np.array(x)
-        return x, Spec(x.shape, x.dtype)
-    if cls is float or cls is int or cls is bool:
-        return x, Spec((), np.dtype(cls), weak=True)
-    if isinstance(x, np.generic):
-        return x, Spec((), check_dtype(x.dtype, operation))
-    if isinstance(x, Tensor):
-        return x, x.spec
-    if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
-        return prepare(operation, np.asarray(x).view(np.ndarray))
-    if isinstance(x, complex):
-        check_dtype("c16", operation)
-    raise DTypeError(
-        operation,
-        f"an argument of type {cls.__name__} is neither an array nor a number",
-        expected="arrays, numbers, or pytrees of them",
-        got=repr(x)[:60],
-        fix="name it in static=, or register its class with ga.register_pytree",
-    )
 
 
 def function(f=None, **options) -> Any:
@@ -493,8 +413,3 @@ def _by_value(code: bytes, options) -> Function:
 def _by_recipe(transform, args, options) -> Any:
     """A derived Function made again."""
     return transform(*args, **options)
-
-
-def same_shape(a, b) -> bool:
-    """Whether two shapes are equal, symbolic dims renamed where they must be."""
-    return len(a) == len(b) and all(map(same_dim, a, b))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from graphad.batch import batch_through, repeat
-from graphad.derivatives import _any_tensor, _outputs, _tensors
 from graphad.diff.pullback import pull_back
 from graphad.errors import DerivativeError, ShapeError, TraceError
 from graphad.function import Function, as_function
@@ -15,6 +14,7 @@ from graphad.graph import Builder, Graph, dependents, reachable
 from graphad.ops.array import total
 from graphad.ops.control import calls, placeholder
 from graphad.ops.value import Value, add, convert, lift, zeros_like
+from graphad.selection import any_tensor, outputs_of, tensors
 from graphad.spec import Spec
 from graphad.trace import pytree
 from graphad.trace.run import signature_of
@@ -60,13 +60,13 @@ def cut(f, at) -> tuple[Function, Function]:
     names = (at,) if isinstance(at, str) else tuple(at)
 
     def run(args, kwargs):
-        like = _any_tensor((args, kwargs))
+        like = any_tensor((args, kwargs))
         builder = like.builder
         outer = dict(builder.tags)
         repeated = set(builder.repeated_tags)
         builder.tags.clear()
         builder.repeated_tags.clear()
-        leaves, tree = _outputs(like, f._f(*args, **kwargs))
+        leaves, tree = outputs_of(like, f._f(*args, **kwargs))
         found = [_tagged(f, builder, n, [y.id for y in leaves]) for n in names]
         builder.tags.clear()
         builder.tags.update(outer)
@@ -76,7 +76,7 @@ def cut(f, at) -> tuple[Function, Function]:
 
     def head(*args, **kwargs):
         _, _, _, found = run(args, kwargs)
-        values = tuple(_tensors(found))
+        values = tuple(tensors(found))
         return values[0] if isinstance(at, str) else values
 
     def tail(*args, **kwargs):
@@ -95,16 +95,10 @@ def cut(f, at) -> tuple[Function, Function]:
                                  fix="pass what the head returned")  # fmt: skip
             replaced[h.id] = convert(v, h.dtype)
         outs = substitute(like.builder, [y.id for y in leaves], replaced)
-        return pytree.unflatten(tree, _tensors(outs))
+        return pytree.unflatten(tree, tensors(outs))
 
     signature = f._python_signature
-    parameters = list(signature.parameters.values())
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    if any(p.kind is not kind for p in parameters) or any(not n.isidentifier() for n in names):
-        parameters = [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
-    else:
-        parameters = [p.replace(default=inspect.Parameter.empty) for p in parameters]
-        parameters += [inspect.Parameter(n, kind) for n in names]
+    parameters = _with_tags(signature, names)
     head.__signature__ = signature  # type: ignore[attr-defined]
     tail.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     head.__name__, tail.__name__ = f"head({f.__name__})", f"tail({f.__name__})"
@@ -113,6 +107,16 @@ def cut(f, at) -> tuple[Function, Function]:
     for k, part in enumerate(parts):
         part._recipe = (_part_of_cut, (f, at, k), {})
     return parts
+
+
+def _with_tags(signature: inspect.Signature, names) -> list[inspect.Parameter]:
+    """The tail's parameters: those of the function, then one for each tag."""
+    parameters = list(signature.parameters.values())
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    if any(p.kind is not kind for p in parameters) or any(not n.isidentifier() for n in names):
+        return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+    parameters = [p.replace(default=inspect.Parameter.empty) for p in parameters]
+    return parameters + [inspect.Parameter(n, kind) for n in names]
 
 
 def _part_of_cut(f, at, k) -> Function:
@@ -157,7 +161,7 @@ def enclosed(like: Tensor, f: Callable, args: tuple) -> tuple[list[Value], Graph
     leaves, in_tree = pytree.flatten(args)
     values = [lift(like, x, "argument") for x in leaves]
     holes = [placeholder(like, v.spec) for v in values]
-    outs, out_tree = _outputs(like, f(*pytree.unflatten(in_tree, _tensors(holes))))
+    outs, out_tree = outputs_of(like, f(*pytree.unflatten(in_tree, tensors(holes))))
     ids = [y.id for y in outs]
     hole_ids = [h.id for h in holes]
     active = dependents(builder.nodes, hole_ids) & reachable(builder.nodes, ids)
@@ -196,7 +200,7 @@ def checkpoint(f) -> Callable:
         bound = f._python_signature.bind(*args, **kwargs)
         arguments, graph, _, out_tree = enclosed(like, f._f, bound.args)
         outs = calls(arguments[0], arguments, graph, kind="checkpoint", rule=None)
-        return pytree.unflatten(out_tree, _tensors(outs))
+        return pytree.unflatten(out_tree, tensors(outs))
 
     wrapped.__name__ = f"checkpoint({f.__name__})"
     wrapped.__signature__ = f._python_signature  # type: ignore[attr-defined]
@@ -253,21 +257,21 @@ class Rule:
         return [zeros_like(o) if p is None else p for o, p in zip(outs, found, strict=True)]
 
     def _primals(self, args):
-        return pytree.unflatten(self.in_tree, _tensors(args[: self.count]))
+        return pytree.unflatten(self.in_tree, tensors(args[: self.count]))
 
     def _jvp(self, args, tangents):
-        ts = pytree.unflatten(self.in_tree, _tensors(tangents))
+        ts = pytree.unflatten(self.in_tree, tensors(tangents))
         result = self.jvp(self._primals(args), ts)
         if not isinstance(result, tuple) or len(result) != 2:
             raise DerivativeError(f"jvp rule of {self.name}", "must return (outputs, tangents)",
                                   expected="a pair", got=type(result).__name__,
                                   fix="return outputs, tangents")  # fmt: skip
         like = Tensor(args[0].builder, args[0].id)
-        return _outputs(like, result[1])[0]
+        return outputs_of(like, result[1])[0]
 
     def _vjp(self, args, outs, cts):
-        out = pytree.unflatten(self.out_tree, _tensors(outs))
-        ct = pytree.unflatten(self.out_tree, _tensors(cts))
+        out = pytree.unflatten(self.out_tree, tensors(outs))
+        ct = pytree.unflatten(self.out_tree, tensors(cts))
         result = self.vjp(self._primals(args), out, ct)
         if len(self.in_tree.children) == 1 and not isinstance(result, tuple):
             result = (result,)
@@ -283,7 +287,7 @@ class Rule:
             if part is None:
                 flat += [None] * pytree.count(tree)
             else:
-                flat += _outputs(like, part)[0]
+                flat += outputs_of(like, part)[0]
         for g, a in zip(flat, args, strict=False):
             if g is not None and g.shape != a.shape:
                 raise ShapeError(
@@ -390,7 +394,7 @@ class CustomDerivative:
         values, graph, in_tree, out_tree = enclosed(like, self._f._f, bound.args)
         rule = Rule(self.__name__, self._jvp, self._vjp, in_tree, out_tree, pytree.count(in_tree))
         outs = calls(values[0], values, graph, kind="custom", rule=rule)
-        return pytree.unflatten(out_tree, _tensors(outs))
+        return pytree.unflatten(out_tree, tensors(outs))
 
 
 def custom_derivative(f) -> CustomDerivative:

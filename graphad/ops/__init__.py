@@ -1,5 +1,23 @@
 """The table: importing this module declares every operation."""
 
-from graphad.ops import array, control, linalg, numpy_math, numpy_shape, reduce, scalar
+from graphad.ops import (
+    array,
+    control,
+    linalg,
+    numpy_math,
+    numpy_products,
+    numpy_shape,
+    reduce,
+    scalar,
+)
 
-__all__ = ["array", "control", "linalg", "numpy_math", "numpy_shape", "reduce", "scalar"]
+__all__ = [
+    "array",
+    "control",
+    "linalg",
+    "numpy_math",
+    "numpy_products",
+    "numpy_shape",
+    "reduce",
+    "scalar",
+]

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphad.errors import NotCoveredError, TraceError
 from graphad.op import TABLE
-from graphad.ops import indexing, numpy_math, numpy_shape
+from graphad.ops import indexing, numpy_math, numpy_products, numpy_shape
 from graphad.ops.value import Value, convert, lift
 from graphad.spec import _needs_number
 
@@ -138,10 +138,10 @@ class Tensor(Value):
             yield indexing.index(self, i)
 
     def __matmul__(self, other):
-        return numpy_math.matmul(self, other)
+        return numpy_products.matmul(self, other)
 
     def __rmatmul__(self, other):
-        return numpy_math.matmul(other, self)
+        return numpy_products.matmul(other, self)
 
     def _concrete(self, use, fix):
         raise TraceError(
@@ -248,7 +248,7 @@ for _n, _f in {
     "sum": numpy_math.sum_, "prod": numpy_math.prod, "mean": numpy_math.mean,
     "var": numpy_math.var, "std": numpy_math.std, "max": numpy_math.amax,
     "min": numpy_math.amin, "argmax": numpy_math.argmax, "argmin": numpy_math.argmin,
-    "cumsum": numpy_math.cumsum, "clip": numpy_math.clip, "dot": numpy_math.dot,
+    "cumsum": numpy_math.cumsum, "clip": numpy_math.clip, "dot": numpy_products.dot,
     "trace": numpy_math.trace, "ravel": numpy_shape.ravel, "flatten": numpy_shape.ravel,
     "swapaxes": numpy_shape.swapaxes, "squeeze": numpy_shape.squeeze,
     "repeat": numpy_shape.repeat, "take": numpy_shape.take, "diagonal": numpy_shape.diagonal,

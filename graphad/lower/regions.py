@@ -1,0 +1,441 @@
+"""Placed nodes to regions and buffers: the second half of fusion.
+
+Views become index arithmetic; what several regions need is stored; what is cheap to compute from
+what is stored is computed again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphad.errors import CheckError
+from graphad.graph import Graph, Node
+from graphad.lower.expand import groups
+from graphad.lower.place import (
+    POINTWISE,
+    REDUCES,
+    VIRTUAL,
+    Fusion,
+    Group,
+    is_plain_reshape,
+    kind_of,
+)
+from graphad.lower.program import (
+    Affine,
+    Buffer,
+    Fill,
+    Loop,
+    Product,
+    Program,
+    Statement,
+    Store,
+    fixed,
+    steps_of,
+    unit,
+)
+from graphad.ops.linalg import dims_of
+from graphad.spec import Dim, Spec, is_static, size_of
+
+
+class Assembly:
+    """Turns placed nodes into regions and buffers."""
+
+    def __init__(self, fusion: Fusion):
+        self.fusion = fusion
+        self.graph = fusion.graph
+        self.buffers: list[Buffer] = []
+        self.buffer_of: dict[int, int] = {}
+        self.checks: list[Any] = []
+
+    def program(self) -> Program:
+        """Allocate buffers, then make the regions in order."""
+        graph = self.graph
+        self._make_buffers()
+        placed: list[tuple[int, Any]] = [(g.position, g) for g in self.fusion.groups]
+        placed += [(p, graph.nodes[n]) for n, p in self.fusion.special_at.items()]
+        regions: list[Any] = []
+        for _, item in sorted(placed, key=lambda pair: pair[0]):
+            if isinstance(item, Group):
+                loop = self._loop(item)
+                if loop.stores:  # none where all of it is computed again by its users
+                    regions.append(loop)
+            else:
+                regions.extend(self._special(item))
+        outputs = [self._output(k, o, regions) for k, o in enumerate(graph.outputs)]
+        inputs = tuple(self.buffer_of[i] for i in graph.inputs)
+        self._slice_checks()
+        return Program(
+            tuple(regions), tuple(self.buffers), inputs, tuple(outputs), tuple(self.checks)
+        )
+
+    def _slice_checks(self):
+        """What symbolic slices took for granted: (a dim that must not be negative, where)."""
+        for node in self.graph.nodes:
+            if node.op.name == "slice":
+                whole = self.graph.nodes[node.args[0]].spec.shape
+                for first, step, size, dim in zip(
+                    node.param("start"), node.param("step"), node.spec.shape, whole, strict=True
+                ):
+                    last = first + (size - 1) * step
+                    for need in (first, last, dim - 1 - first, dim - 1 - last, size):
+                        if isinstance(need, Dim):
+                            self.checks.append((need, size, node.where))
+
+    def _new_buffer(self, spec: Spec, kind, index=-1, where=None) -> int:
+        self.buffers.append(Buffer(len(self.buffers), spec, kind, index, where))  # type: ignore
+        return len(self.buffers) - 1
+
+    def _make_buffers(self):
+        graph, fusion = self.graph, self.fusion
+        for i, n in enumerate(graph.inputs):
+            self.buffer_of[n] = self._new_buffer(
+                graph.nodes[n].spec, "input", i, graph.nodes[n].where
+            )
+        output_at: dict[int, int] = {}
+        for k, o in enumerate(graph.outputs):
+            output_at.setdefault(o, k)
+        for node in graph.nodes:
+            if node.op.name == "captured":
+                index = node.param("index")
+                self.buffer_of[node.id] = self._new_buffer(node.spec, "captured", index, node.where)
+            elif node.id in fusion.special_at or self._is_stored(node):
+                index = output_at.get(node.id, -1)
+                kind = "output" if index >= 0 else "temporary"
+                self.buffer_of[node.id] = self._new_buffer(node.spec, kind, index, node.where)
+
+    def _is_stored(self, node: Node) -> bool:
+        group = self.fusion.group_of.get(node.id)
+        if group is None:
+            return False
+        if node.id in self.fusion.forced or kind_of(node) == "reduce":
+            return True
+        elsewhere = any(
+            self.fusion.group_of.get(u) is not group for u, _, _ in self.fusion._placed_users(node)
+        )
+        return elsewhere and not self._is_cheap(node)
+
+    def _is_cheap(self, node: Node) -> bool:
+        """Whether to compute it again where it is used: one cheap step from what is stored."""
+        if kind_of(node) != "loop" or node.op.cost > 1:
+            return False
+        sources = set()
+        for arg in node.args:
+            while self.fusion._is_open_view(arg):
+                if self.graph.nodes[arg].op.name == "reshape":
+                    return False
+                arg = self.graph.nodes[arg].args[0]
+            if kind_of(self.graph.nodes[arg]) in VIRTUAL:
+                continue
+            if arg not in self.buffer_of:
+                return False
+            sources.add(arg)
+        return len(sources) <= 1
+
+    def _output(self, k: int, node: int, regions: list) -> int:
+        buffer = self.buffer_of.get(node, -1)
+        if (
+            buffer >= 0
+            and self.buffers[buffer].kind == "output"
+            and self.buffers[buffer].index == k
+        ):
+            return buffer
+        spec = self.graph.nodes[node].spec
+        where = self.graph.nodes[node].where
+        out = self._new_buffer(spec, "output", k, where)
+        regions.append(self._copy(node, out, spec.shape))
+        return out
+
+    # -- loop regions ----------------------------------------------------------------------------
+    def _loop(self, group: Group) -> Loop:
+        return Body(self, group.space).of_group(group)
+
+    def _copy(self, node: int, buffer: int, space, place: list[Affine] | None = None) -> Loop:
+        """A region that writes a node to a buffer, at other coordinates if given."""
+        body = Body(self, space)
+        value = body.read(node, body.identity)
+        place = body.identity if place is None else place
+        at = body.flat(self.buffers[buffer].spec.shape, place)
+        return body.finish([Store(value, buffer, at)], self.graph.nodes[node].where)
+
+    # -- special regions -------------------------------------------------------------------------
+    def _special(self, node: Node) -> list[Any]:
+        return getattr(self, f"_{node.op.name}")(node)
+
+    def _concatenate(self, node: Node) -> list[Any]:
+        out, axis, start = self.buffer_of[node.id], node.param("axis"), 0
+        regions = []
+        for a in node.args:
+            shape = self.graph.nodes[a].spec.shape
+            place = [unit(i, len(shape)) for i in range(len(shape))]
+            place[axis] = place[axis] + fixed(start, len(shape))
+            if not (is_static(shape) and size_of(shape) == 0):
+                regions.append(self._copy(a, out, shape, place))
+            start = start + shape[axis]
+        return regions or [Fill(out, node.where)]
+
+    def _embed(self, node: Node) -> list[Any]:
+        out, a = self.buffer_of[node.id], node.args[0]
+        shape = self.graph.nodes[a].spec.shape
+        rank = len(shape)
+        place = [
+            unit(i, rank).times(step) + fixed(first, rank)
+            for i, (first, step) in enumerate(
+                zip(node.param("start"), node.param("step"), strict=True)
+            )
+        ]
+        return [Fill(out, node.where), self._copy(a, out, shape, place)]
+
+    def _cumsum(self, node: Node) -> list[Any]:
+        shape, axis = node.spec.shape, node.param("axis")
+        body = Body(self, shape)
+        place = list(body.identity)
+        if node.param("reverse"):
+            place[axis] = place[axis].times(-1) + fixed(shape[axis] - 1, len(shape))
+        value = body.read(node.args[0], place)
+        at = body.flat(shape, place)
+        store = Store(value, self.buffer_of[node.id], at, "scan", (axis,))
+        return [body.finish([store], node.where, sequential=axis)]
+
+    def _scatter_add(self, node: Node) -> list[Any]:
+        out = self.buffer_of[node.id]
+        return [Fill(out, node.where), self._scatter(node, out, node.args[0], node.args[1:], "add")]
+
+    def _scatter_set(self, node: Node) -> list[Any]:
+        x, v, index = node.args
+        out = self.buffer_of[node.id]
+        return [
+            self._copy(x, out, node.spec.shape),
+            self._scatter(node, out, v, (index,), "set"),
+        ]
+
+    def _scatter(self, node, out, value, indices, how) -> Loop:
+        space = self.graph.nodes[value].spec.shape
+        body = Body(self, space)
+        rank = self.graph.nodes[indices[0]].spec.ndim
+        found = tuple(body.read(i, body.identity[:rank]) for i in indices)
+        steps = steps_of(node.spec.shape)
+        k = len(indices)
+        bounds = tuple(zip(node.spec.shape[:k], steps[:k], strict=True))
+        at = fixed(0, len(space))
+        for step, c in zip(steps[k:], body.identity[rank:], strict=True):
+            at = at + c.times(step)
+        v = body.read(value, body.identity)
+        store = Store(v, out, at, f"scatter_{how}", (), found, bounds)
+        return body.finish([store], node.where)
+
+    def _contract(self, node: Node) -> list[Any]:
+        specs = [self.graph.nodes[a].spec for a in node.args]
+        params = node.options
+        dims = dims_of(specs, params)
+        batch, rows, columns, summed = groups(params)
+
+        if params["out"] != batch + rows + columns:
+            raise CheckError("fuse", f"{node} is not in the form BLAS takes", where=node.where)
+
+        def size(labels):
+            return size_of([dims[c] for c in labels])
+
+        m, n, k = size(rows), size(columns), size(summed)
+        a, b = (self.buffer_of[x] for x in node.args)
+        return [
+            Product(
+                a, b, self.buffer_of[node.id], m, n, k,
+                a_turned=params["left"] != batch + rows + summed,
+                b_turned=params["right"] == batch + columns + summed,
+                batch=size(batch), steps=(m * k, k * n, m * n), where=node.where,
+            )
+        ]  # fmt: skip
+
+
+class Body:
+    """Collects the statements of one loop region."""
+
+    def __init__(self, assembly: Assembly, space: tuple):
+        self.assembly = assembly
+        self.graph = assembly.graph
+        self.space = space
+        rank = len(space)
+        self.rank = rank
+        self.identity = [unit(a, rank) for a in range(rank)]
+        self.statements: list[Statement] = []
+        self.known: dict[Any, int] = {}
+        self.local: dict[int, int] = {}
+
+    def emit(self, op, args, dtype, where, **more) -> int:
+        """Append a statement, or return the equal one."""
+        key = (op, tuple(args), dtype, repr(more.get("value")), *sorted(
+            (k, v) for k, v in more.items() if k != "value"
+        ))  # fmt: skip
+        if key not in self.known:
+            statement = Statement(len(self.statements), op, tuple(args), dtype, where, **more)
+            self.statements.append(statement)
+            self.known[key] = statement.id
+        return self.known[key]
+
+    def flat(self, shape, coordinates) -> Affine:
+        """The position in a C-ordered buffer of this shape."""
+        at = fixed(0, self.rank)
+        for step, c in zip(steps_of(shape), coordinates, strict=True):
+            at = at + c.times(step)
+        return at
+
+    def read(self, node_id: int, coordinates) -> int:
+        """The statement that has the value of a node at these coordinates."""
+        node_id, coordinates, at = self.walk(node_id, coordinates)
+        node = self.graph.nodes[node_id]
+        dtype = node.spec.dtype
+        if node_id in self.local:
+            return self.local[node_id]
+        if node_id in self.assembly.buffer_of:
+            buffer = self.assembly.buffer_of[node_id]
+            at = self.flat(node.spec.shape, coordinates) if at is None else at
+            return self.emit("load", (), dtype, node.where, buffer=buffer, at=at)
+        if node.op.name == "const":
+            return self.emit("const", (), dtype, node.where, value=node.param("value"))
+        if node.op.name == "dim":
+            return self.emit("dim", (), dtype, node.where, value=node.param("value"))
+        if kind_of(node) == "loop":  # cheap enough to be computed again (Assembly._is_cheap)
+            args = [self.read(a, coordinates) for a in node.args]
+            return self.emit(node.op.name, args, dtype, node.where)
+        assert node.op.name == "iota", node
+        return self.emit("index", (), dtype, node.where, at=coordinates[node.param("axis")])
+
+    def walk(self, node_id: int, coordinates):
+        """Through views to what is stored or computed: (node, coordinates, flat index or None)."""
+        flat: Affine | None = None
+        coordinates = list(coordinates)
+        while (
+            self.assembly.fusion._is_open_view(node_id) and node_id not in self.assembly.buffer_of
+        ):
+            node = self.graph.nodes[node_id]
+            if (
+                flat is None
+                and node.op.name == "reshape"
+                and not is_plain_reshape(self.graph, node)
+            ):
+                flat = self.flat(node.spec.shape, coordinates)
+            elif flat is None:
+                coordinates = through_view(self.graph, node, coordinates, self.rank)
+            node_id = node.args[0]
+        return node_id, coordinates, flat
+
+    def of_group(self, group: Group) -> Loop:
+        """The region of a group: members at their coordinates, then the stores."""
+        assembly, graph = self.assembly, self.graph
+        places = self._coordinates(group)
+        stores = []
+        for node_id in sorted(group.members):
+            node = graph.nodes[node_id]
+            coordinates = places[node_id]
+            kind = kind_of(node)
+            if kind == "reduce":
+                stores.append(self._reduction(node))
+                continue
+            value = self._compute(node, kind, coordinates)
+            if kind in POINTWISE:
+                self.local[node_id] = value
+            buffer = assembly.buffer_of.get(node_id)
+            if buffer is not None:
+                stores.append(Store(value, buffer, self.flat(node.spec.shape, coordinates)))
+        where = graph.nodes[max(group.members)].where
+        return self.finish(stores, where)
+
+    def _coordinates(self, group) -> dict[int, Any]:
+        """Where each member is computed: its own point, or its single user's through views."""
+        fusion, graph = self.assembly.fusion, self.graph
+        places: dict[int, Any] = {}
+        for node_id in sorted(group.members, reverse=True):
+            if group.members[node_id] == 0:
+                places[node_id] = self.identity
+                continue
+            user = fusion._placed_users(graph.nodes[node_id])[0][0]
+            at_user = places[user]
+            if kind_of(graph.nodes[user]) == "view":
+                at_user = through_view(graph, graph.nodes[user], at_user, self.rank)
+            for arg in graph.nodes[user].args:
+                views = []
+                while fusion._is_open_view(arg):
+                    views.append(graph.nodes[arg])
+                    arg = graph.nodes[arg].args[0]
+                if arg == node_id:
+                    coordinates = list(at_user)
+                    for view in views:
+                        coordinates = through_view(graph, view, coordinates, self.rank)
+                    places[node_id] = coordinates
+                    break
+        return places
+
+    def _compute(self, node: Node, kind: str, coordinates) -> int:
+        if kind == "loop":
+            args = [self.read(a, coordinates) for a in node.args]
+            return self.emit(node.op.name, args, node.spec.dtype, node.where)
+        if kind == "gather":
+            return self._gather(node, coordinates)
+        if kind == "view":  # a view that must be stored: read through it
+            node_id, coordinates = node.args[0], list(coordinates)
+            if node.op.name == "reshape" and not is_plain_reshape(self.graph, node):
+                buffer = self.assembly.buffer_of[node_id]
+                at = self.flat(node.spec.shape, coordinates)
+                return self.emit("load", (), node.spec.dtype, node.where, buffer=buffer, at=at)
+            return self.read(node_id, through_view(self.graph, node, coordinates, self.rank))
+        assert kind in VIRTUAL, kind
+        if kind == "iota":
+            at = coordinates[node.param("axis")]
+            return self.emit("index", (), node.spec.dtype, node.where, at=at)
+        return self.emit(kind, (), node.spec.dtype, node.where, value=node.param("value"))
+
+    def _gather(self, node: Node, coordinates) -> int:
+        x, *indices = node.args
+        rank = self.graph.nodes[indices[0]].spec.ndim
+        found = [self.read(i, coordinates[:rank]) for i in indices]
+        shape = self.graph.nodes[x].spec.shape
+        steps = steps_of(shape)
+        at = fixed(0, self.rank)
+        for step, c in zip(steps[len(indices) :], coordinates[rank:], strict=True):
+            at = at + c.times(step)
+        bounds = tuple(zip(shape[: len(indices)], steps[: len(indices)], strict=True))
+        buffer = self.assembly.buffer_of[x]
+        return self.emit(
+            "gather", found, node.spec.dtype, node.where, buffer=buffer, at=at, bounds=bounds
+        )
+
+    def _reduction(self, node: Node) -> Store:
+        value = self.read(node.args[0], self.identity)
+        axes = node.param("axes")
+        kept = [c for a, c in enumerate(self.identity) if a not in axes]
+        at = self.flat(node.spec.shape, kept)
+        return Store(value, self.assembly.buffer_of[node.id], at, REDUCES[node.op.name], axes)
+
+    def finish(self, stores, where, sequential=-1) -> Loop:
+        """The region, with only the statements that its stores need."""
+        needed = {s.value for s in stores} | {i for s in stores for i in s.indices}
+        for statement in reversed(self.statements):
+            if statement.id in needed:
+                needed.update(statement.args)
+        body = tuple(s for s in self.statements if s.id in needed)
+        return Loop(tuple(self.space), body, tuple(stores), where, sequential)
+
+
+def through_view(graph: Graph, node: Node, coordinates, rank):
+    """Coordinates of a view's source for given coordinates of the view."""
+    name = node.op.name
+    if name == "transpose":
+        out: list[Any] = [None] * len(coordinates)
+        for position, p in enumerate(node.param("perm")):
+            out[p] = coordinates[position]
+        return out
+    if name == "broadcast":
+        return [coordinates[a] for a in node.param("axes")]
+    if name == "slice":
+        return [
+            c.times(step) + fixed(first, rank)
+            for c, first, step in zip(
+                coordinates, node.param("start"), node.param("step"), strict=True
+            )
+        ]
+    if name == "reshape":
+        kept = iter(c for c, d in zip(coordinates, node.spec.shape, strict=True) if d != 1)
+        source = graph.nodes[node.args[0]].spec.shape
+        return [fixed(0, rank) if d == 1 else next(kept) for d in source]
+    assert name == "barrier", name
+    return list(coordinates)
