@@ -113,7 +113,7 @@ class Function:
                 entry, address, finish = quick
                 try:
                     result = entry(address, *args)
-                except IndexError:
+                except (IndexError, ValueError):
                     return self._call(args, kwargs, out)  # which says where
                 return result if finish is None else finish(result)
         return self._call(args, kwargs, out)

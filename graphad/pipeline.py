@@ -11,7 +11,7 @@ import numpy as np
 
 from graphad.emit.kernel import Kernel, code_of, write_loop
 from graphad.emit.small import straight, takes
-from graphad.errors import NOWHERE, GraphIndexError
+from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
@@ -173,10 +173,26 @@ class Compiled:
             out = self.entry(self.address, *leaves)
         except IndexError:
             raise self._index_error() from None
+        except ValueError as error:
+            raise self._shape_error(leaves, error) from None
         if len(self.outputs) == 0:
             return []
         results = (out,) if len(self.outputs) == 1 else out
         return [r if f is None else f(r) for r, f in zip(results, self.finishers, strict=True)]
+
+    def _shape_error(self, leaves, error) -> ShapeError:
+        """The error of symbolic dims that do not fit this call."""
+        program = self.lowered.program
+        wanted = [str(program.buffers[b].spec) for b in program.inputs]
+        if "slice" in str(error):
+            problem, fix = "a slice reaches over the end of a symbolic dim", "pass longer arrays"
+        else:
+            problem = "sizes that the function needs to be equal differ, or a fixed one does"
+            fix = "check the sizes, or call the function without signature="
+        return ShapeError(
+            self.lowered.name, problem, expected=", ".join(wanted),
+            got=", ".join(str(np.shape(x)) for x in leaves), fix=fix,
+        )  # fmt: skip
 
     def _index_error(self) -> GraphIndexError:
         """The error of an index out of bounds, with the line of the region that met it."""

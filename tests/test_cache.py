@@ -96,6 +96,16 @@ def test_a_foreign_folder_is_not_used(tmp_path, monkeypatch):
     assert cache.trusted(shared) == shared and (os.lstat(shared).st_mode & 0o022) == 0
 
 
+def test_a_foreign_file_is_a_miss(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRAPHAD_CACHE_DIR", str(tmp_path))
+    cache.save("k", "symbol", b"code")
+    assert cache.load("k") == ("symbol", b"code")
+    real = os.lstat(tmp_path / "k.o")
+    answers = iter([real.st_uid, real.st_uid + 1])  # the folder is ours, the file is not
+    monkeypatch.setattr(cache.os, "getuid", lambda: next(answers))
+    assert cache.load("k") is None
+
+
 def test_two_threads_compile_once():
     constant = float(np.random.default_rng().uniform())
     f = ga.function(lambda x: np.sin(x) * constant + np.cos(x * constant))

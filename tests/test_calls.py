@@ -169,7 +169,7 @@ def test_signature_compiles_once_for_all_sizes():
         np.testing.assert_allclose(g(x), want, rtol=1e-12)
     two = ga.function(lambda a, b: a + b, signature=(ga.spec("n"), ga.spec("m")))
     np.testing.assert_array_equal(two(np.ones(3), np.ones(3)), 2 * np.ones(3))
-    with pytest.raises(ValueError):
+    with pytest.raises(ga.errors.ShapeError, match=r"to be equal differ"):
         two(np.ones(3), np.ones(4))
 
 
@@ -235,6 +235,18 @@ def in_another_process(f, x):
     from graphad.runtime.build import COUNTERS as here
 
     return f(x), here.compiled
+
+
+def test_joblib_and_cloudpickle():
+    import cloudpickle
+    import joblib
+
+    f = ga.grad(lambda x: np.sum(x**3))
+    x = np.arange(3.0)
+    again = cloudpickle.loads(cloudpickle.dumps(f))
+    np.testing.assert_array_equal(again(x), f(x))
+    done = joblib.Parallel(n_jobs=2)(joblib.delayed(f)(k * x) for k in range(3))
+    np.testing.assert_array_equal(done, [f(k * x) for k in range(3)])
 
 
 def test_multiprocessing():

@@ -61,7 +61,7 @@ def test_at(how, k, regime):
     slope = ga.grad(lambda x: np.sum(f(x)))(A)
     changed = np.zeros(A.shape, bool)
     changed[key] = True
-    inside = {"set": 0.0, "add": 1.0, "multiply": v, "max": A > v, "min": A < v}[how]
+    inside = {"set": 0.0, "add": 1.0, "multiply": v, "max": v < A, "min": v > A}[how]
     np.testing.assert_allclose(slope, np.where(changed, inside, 1.0))
 
 
