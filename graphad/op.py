@@ -62,7 +62,6 @@ class Op:
     takes: str = "same"
     cost: int = 1
     domain: tuple = ((-3.0, 3.0),)
-    paper: str = ""
 
     def __post_init__(self):
         assert self.family in FAMILIES, self.family

@@ -19,7 +19,7 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandom
          "phases": [Phase.explicit, Phase.generate]}  # fmt: skip
 
 
-def same(got, want, note=""):
+def assert_same(got, want, note=""):
     for g, w in zip(got, want, strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-9, err_msg=note)
 
@@ -27,16 +27,16 @@ def same(got, want, note=""):
 def through_every_pass(graph: Graph, arrays, want):
     """Evaluate after each pass: graphs by the reference, the program by its interpreter."""
     assert str(Graph.parse(str(check(graph)))) == str(graph)
-    same(evaluate(graph, arrays), want, "traced")
+    assert_same(evaluate(graph, arrays), want, "traced")
     stage = graph
     for step in GRAPH_PASSES + LARGE_PASSES:
         stage = step.check(step.run(stage))
         if isinstance(stage, Graph):
-            same(evaluate(stage, arrays), want, step.name)
+            assert_same(evaluate(stage, arrays), want, step.name)
             captured = stage.captured
         else:
             if stage.offsets or step.name == "plan memory":
-                same(run_program(stage, arrays, captured), want, step.name)
+                assert_same(run_program(stage, arrays, captured), want, step.name)
 
 
 def directions(run, arrays, seed):
@@ -66,9 +66,9 @@ def check_program(run, arrays, compiled: bool):
     if np.isfinite(left) and abs(left) < 1e8:
         np.testing.assert_allclose(left, right, rtol=1e-8, atol=1e-8)
     if compiled:
-        same([np.asarray(o) for o in f(*arrays)], want)
+        assert_same([np.asarray(o) for o in f(*arrays)], want)
         outs, grads = pull(*arrays, cotangents=cts)
-        same([*map(np.asarray, outs), *grads], out_r)
+        assert_same([*map(np.asarray, outs), *grads], out_r)
     return takes(forward.graph)
 
 
@@ -98,4 +98,4 @@ def test_compiled(program, large):
 def test_compiled_with_products_by_blas(program):
     run, arrays = program
     want = [np.asarray(o) for o in run(*arrays)]
-    same([np.asarray(o) for o in ga.function(run)(*arrays)], want)
+    assert_same([np.asarray(o) for o in ga.function(run)(*arrays)], want)

@@ -1,11 +1,13 @@
 """Memory plan: temporaries whose lives do not overlap share a place in one arena.
 
-Static sizes are packed largest first, each at the lowest place that is free for its whole life.
+Static sizes are packed largest first, each at the lowest place that is free for its whole life;
+very many of them in the order of their use.
 With symbolic dims, temporaries of equal size share slots, whose places are computed at the call.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,28 +41,72 @@ def plan(program: Program) -> Program:
     return replace(program, slots=_share(life, sizes))
 
 
+MANY = 400  # buffers beyond which packing goes by time, not by size
+
+
 def _pack(life, sizes) -> tuple[dict[int, int], int]:
+    if len(sizes) > MANY:
+        return _pack_in_time(life, sizes)
     placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last)
     offsets: dict[int, int] = {}
-    by_step: dict[int, list] = {}
     for b in sorted(sizes, key=lambda b: (-sizes[b], life[b])):
         first, last = life[b]
-        if len(sizes) > 4000:
-            taken = sorted({p for s in range(first, last + 1) for p in by_step.get(s, ())})
-        else:
-            taken = sorted(p for p in placed if p[2] <= last and first <= p[3])
         at = 0
-        for offset, end, _, _ in taken:
+        for offset, end, _, _ in sorted(p for p in placed if p[2] <= last and first <= p[3]):
             if at + sizes[b] <= offset:
                 break
             at = max(at, end)
         offsets[b] = at
-        entry = (at, at + sizes[b], first, last)
-        placed.append(entry)
-        if len(sizes) > 4000:
-            for s in range(first, last + 1):
-                by_step.setdefault(s, []).append(entry)
+        placed.append((at, at + sizes[b], first, last))
     return offsets, max((end for _, end, _, _ in placed), default=0)
+
+
+def _pack_in_time(life, sizes) -> tuple[dict[int, int], int]:
+    """Places in order of first use, each in the smallest hole that fits."""
+    holes: dict[int, int] = {}  # offset -> size
+    ends: dict[int, int] = {}  # end of a hole -> its offset
+    leaving: list[tuple[int, int]] = []  # (last step, buffer)
+    offsets: dict[int, int] = {}
+    total = 0
+
+    def free(offset, size):
+        nonlocal total
+        if offset in ends:
+            start = ends.pop(offset)
+            size += holes.pop(start)
+            offset = start
+        if offset + size in holes:
+            grown = holes.pop(offset + size)
+            ends.pop(offset + size + grown)
+            size += grown
+        if offset + size == total:
+            total = offset
+        else:
+            holes[offset] = size
+            ends[offset + size] = offset
+
+    peak = 0
+    for b in sorted(life, key=lambda b: (life[b][0], -sizes[b])):
+        first, last = life[b]
+        if not sizes[b]:
+            offsets[b] = 0
+            continue
+        while leaving and leaving[0][0] < first:
+            _, gone = heapq.heappop(leaving)
+            free(offsets[gone], sizes[gone])
+        fits = [(size, offset) for offset, size in holes.items() if size >= sizes[b]]
+        if fits:
+            size, offset = min(fits)
+            del holes[offset], ends[offset + size]
+            if size > sizes[b]:
+                holes[offset + sizes[b]] = size - sizes[b]
+                ends[offset + size] = offset + sizes[b]
+        else:
+            offset, total = total, total + sizes[b]
+        offsets[b] = offset
+        peak = max(peak, total)
+        heapq.heappush(leaving, (last, b))
+    return offsets, peak
 
 
 def _share(life, sizes) -> tuple:

@@ -13,7 +13,7 @@ import numpy as np
 from graphad.errors import ShapeError
 from graphad.op import Op, register
 from graphad.ops.array import total
-from graphad.ops.value import Value, add, broadcast
+from graphad.ops.value import Value, add
 from graphad.spec import Spec, same_dim
 
 
@@ -88,10 +88,3 @@ register(
         lowering="contract",
     )
 )
-
-
-def outer_product(x: Value, y: Value) -> Value:
-    """x[i] * y[j]."""
-    return broadcast(x, (*x.shape, *y.shape), range(x.ndim)) * broadcast(
-        y, (*x.shape, *y.shape), range(x.ndim, x.ndim + y.ndim)
-    )

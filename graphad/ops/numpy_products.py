@@ -12,7 +12,6 @@ from graphad.ops.linalg import contract
 from graphad.ops.numpy_math import amax, amin, axes_of, sum_
 from graphad.ops.numpy_shape import diagonal, moveaxis, ravel, value
 from graphad.ops.value import (
-    Value,
     _first_value,
     apply,
     convert,
@@ -265,8 +264,3 @@ def norm(x, ord=None, axis=None, keepdims=False):
     if ord == 1:
         return sum_(size, axes, keepdims=keepdims)
     return sum_(size ** float(ord), axes, keepdims=keepdims) ** (1.0 / float(ord))
-
-
-def sequence_value(items) -> Value:
-    """A list of traced values as one."""
-    return lift(_first_value(list(items)), list(items))

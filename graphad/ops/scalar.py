@@ -47,9 +47,7 @@ def batch_elementwise(name):
     return rule
 
 
-def elementwise(
-    name, ufunc, body, *, meaning=None, partials=None, result="same", public=True, **more
-):
+def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same", **more):
     """Declare an elementwise operation and the NumPy function that it is."""
     if partials is None and meaning is not None:
         partials = partials_of(meaning)
@@ -68,8 +66,7 @@ def elementwise(
             **more,
         )
     )
-    if public:
-        TABLE.numpy[ufunc] = lambda *xs, dtype=None, _name=name: _cast(apply(_name, *xs), dtype)
+    TABLE.numpy[ufunc] = lambda *xs, dtype=None, _name=name: _cast(apply(_name, *xs), dtype)
     return op
 
 
@@ -172,11 +169,6 @@ elementwise("log1p", np.log1p, "log1p_{code}({0})", meaning=lambda x: _sym("log"
             domain=((-0.9, 5),))  # fmt: skip
 elementwise("sqrt", np.sqrt, "math.sqrt({0})", meaning=_sym("sqrt"), takes="float",
             partials=lambda x, out: (0.5 / out,), cost=5, domain=((0.05, 5),))  # fmt: skip
-
-
-def _logaddexp_body(x, y):
-    m = np.maximum(x, y)
-    return np.where(x == y, x + np.log(np.asarray(2, x.dtype)), m + np.log1p(np.exp(-abs(x - y))))
 
 
 def _logaddexp_partials(x, y, out):
@@ -334,8 +326,3 @@ def _as_double(x):
 def _as_float(x):
     kind = getattr(x, "dtype", np.dtype(type(x))).kind
     return convert(x, "f8") if isinstance(x, Value) and kind != "f" else x
-
-
-def ties_are_documented() -> tuple[str, ...]:
-    """Operations whose derivative at a kink is a convention; docs/derivatives.md lists each."""
-    return ("abs", "sign", "maximum", "minimum", "power", "sqrt", "hypot", "floor")
