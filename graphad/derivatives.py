@@ -15,8 +15,10 @@ from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError, DTypeError, ShapeError
 from graphad.function import Function, as_function
+from graphad.graph import reachable
 from graphad.ops.array import embed, transpose
 from graphad.ops.control import placeholder
+from graphad.ops.cost import operations
 from graphad.ops.numpy_shape import moveaxis
 from graphad.ops.value import Value, full, lift, reshape, zeros_like
 from graphad.selection import Selection, any_tensor, matched, or_zeros, outputs_of, tensors
@@ -164,8 +166,34 @@ def _basis(like: Value, spec: Spec) -> Value:
     return reshape(embed(ones, (0,), (n + 1,), (n * n,)), (n, *spec.shape))
 
 
+NEAR = 8
+
+
 def jacobian_of(like: Value, ys: list[Value], xs: list[Value], mode: str) -> list[list[Value]]:
-    """J[i][j] of shape ys[i].shape + xs[j].shape, in one builder."""
+    """J[i][j] of shape ys[i].shape + xs[j].shape, in one builder.
+
+    'auto' takes the mode with fewer unit vectors; where their numbers are within a factor of
+    NEAR, both are built and the one of less work is kept (the other is dead code).
+    """
+    if mode != "auto":
+        return _jacobian_in(like, ys, xs, mode)
+    columns, rows = (sum((v.size for v in vs), 0) for vs in (xs, ys))
+    if not (isinstance(columns, int) and isinstance(rows, int)):
+        return _jacobian_in(like, ys, xs, "reverse" if isinstance(rows, int) else "forward")
+    if columns * NEAR < rows or rows * NEAR < columns:
+        return _jacobian_in(like, ys, xs, "forward" if columns <= rows else "reverse")
+    nodes = like.builder.nodes
+    before = reachable(nodes, [y.id for y in ys])
+    both = [_jacobian_in(like, ys, xs, m) for m in ("forward", "reverse")]
+
+    def work(built):
+        made = reachable(nodes, [v.id for row in built for v in row]) - before
+        return operations(nodes, made)
+
+    return min(both, key=work)
+
+
+def _jacobian_in(like: Value, ys, xs, mode: str) -> list[list[Value]]:
     rows: list[list[Any]] = [[None] * len(xs) for _ in ys]
     if mode == "forward":
         for j, x in enumerate(xs):
@@ -202,22 +230,17 @@ def _batched(like, values, hole: Value, spec: Spec):
     return [None if v is None else done[v.id] for v in values]
 
 
-def _mode(mode, xs, ys) -> str:
-    if mode in ("forward", "reverse"):
-        return mode
-    if mode != "auto":
+def _checked_mode(mode: str) -> str:
+    if mode not in ("auto", "forward", "reverse"):
         raise DerivativeError("jacobian", "unknown mode", expected="'auto', 'forward' or 'reverse'",
                               got=repr(mode), fix="mode='auto'")  # fmt: skip
-    columns, rows = (sum((v.size for v in vs), 0) for vs in (xs, ys))
-    if not (isinstance(columns, int) and isinstance(rows, int)):
-        return "reverse" if isinstance(rows, int) else "forward"
-    return "forward" if columns <= rows else "reverse"
+    return mode
 
 
 def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
     """The Jacobian, nested like outputs x wrt: J[i][j] has shape y_i.shape + x_j.shape.
 
-    mode 'auto' takes the pass, forward or reverse, that needs fewer unit vectors.
+    mode 'auto' takes the pass, forward or reverse, that is less work on this graph.
 
     >>> import numpy as np
     >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
@@ -229,7 +252,7 @@ def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
     def g(*args, **kwargs):
         s = Selection(f, wrt, args, kwargs, f"jacobian({f.__name__})")
         leaves, tree = outputs_of(s.like, s.call())
-        rows = jacobian_of(s.like, leaves, s.leaves, _mode(mode, s.leaves, leaves))
+        rows = jacobian_of(s.like, leaves, s.leaves, _checked_mode(mode))
         return pytree.unflatten(tree, [s.shaped(tensors(row)) for row in rows])
 
     return _transform(f, g, (jacobian, {"wrt": wrt, "mode": mode}))
@@ -391,8 +414,7 @@ def jacobians(ys, xs, mode: str = "auto") -> Any:
     """
     ys_list = list(ys) if isinstance(ys, (list, tuple)) else [ys]
     xs_list = list(xs) if isinstance(xs, (list, tuple)) else [xs]
-    chosen = _mode(mode, xs_list, ys_list)
-    rows = [tensors(r) for r in jacobian_of(ys_list[0], ys_list, xs_list, chosen)]
+    rows = [tensors(r) for r in jacobian_of(ys_list[0], ys_list, xs_list, _checked_mode(mode))]
     if not isinstance(xs, (list, tuple)):
         flat = [r[0] for r in rows]
         return flat if isinstance(ys, (list, tuple)) else flat[0]

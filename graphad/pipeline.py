@@ -17,6 +17,7 @@ from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.program import Loop, Program, check_program
+from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor
 from graphad.runtime.build import FASTMATH, llvm_of
@@ -247,20 +248,8 @@ class Cost:
 
 def cost_of(graph: Graph, program: Program) -> Cost:
     """Operations by the table's costs, and bytes that regions read and write."""
-    from graphad.ops.linalg import dims_of
-    from graphad.spec import size_of
-
-    operations: Any = 0
-    for node in graph.nodes:
-        if node.op.name == "contract":
-            dims = dims_of([graph.nodes[a].spec for a in node.args], node.options)
-            operations = operations + 2 * size_of(list(dims.values()))
-        elif node.op.body is not None:
-            operations = operations + node.op.cost * node.spec.size
-        elif node.op.lowering == "reduce":
-            operations = operations + graph.nodes[node.args[0]].spec.size
     moved: Any = 0
     for region in program.regions:
         for b in region.reads() | region.writes():
             moved = moved + program.buffers[b].bytes
-    return Cost(operations, moved, len(program.regions))
+    return Cost(operations(graph.nodes), moved, len(program.regions))

@@ -251,3 +251,22 @@ def test_a_graph_of_a_hundred_thousand_nodes():
     lowered = ga.grad(f).lower(0.5)
     assert len(lowered.traced.nodes) > 100_000
     assert str(lowered.graph).count("\n") == len(lowered.graph.nodes)
+
+
+def test_jacobian_chooses_its_mode_from_the_graph():
+    W, V = np.ones((30, 40)), np.ones((35, 3))
+
+    def narrow_at_the_end(x):  # the last layers are cheap to pull back through, few to push
+        return V @ (np.tanh(W @ x)[:3] ** 2)
+
+    def wide_first(x):
+        return np.sin(x[:5]) * 2.0
+
+    for f, x in ((narrow_at_the_end, np.linspace(0, 1, 40)), (wide_first, np.linspace(0, 1, 20))):
+        costs = {
+            m: ga.jacobian(f, mode=m).lower(x).cost.operations
+            for m in ("auto", "forward", "reverse")
+        }
+        assert costs["auto"] <= 1.01 * min(costs["forward"], costs["reverse"])
+        both = [ga.jacobian(f, mode=m)(x) for m in ("forward", "reverse")]
+        np.testing.assert_allclose(both[0], both[1], rtol=1e-12, atol=1e-12)

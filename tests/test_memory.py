@@ -1,5 +1,7 @@
 """The memory plan: temporaries alive at the same time never overlap, and little is wasted."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_no_overlap(seed, pack):
     for step in range(61):
         alive = [b for b, (first, last) in life.items() if first <= step <= last and sizes[b]]
         places = sorted((offsets[b], offsets[b] + sizes[b]) for b in alive)
-        for (_, end), (start, _) in zip(places, places[1:], strict=False):
+        for (_, end), (start, _) in itertools.pairwise(places):
             assert end <= start
     needed = max(
         sum(sizes[b] for b, (first, last) in life.items() if first <= s <= last) for s in range(61)
