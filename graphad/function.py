@@ -105,6 +105,8 @@ class Function:
 
     # -- calls -----------------------------------------------------------------------------------
     def __call__(self, *args, out=None, **kwargs):
+        if out is not None and "out" in self._python_signature.parameters:
+            kwargs["out"], out = out, None  # the function's own parameter
         if out is None and not kwargs:
             quick = self._quick.get(
                 tuple([(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in args])

@@ -148,6 +148,8 @@ def std(
 def _extreme(name, numpy_name):
     def reduction(a, axis=None, out=None, keepdims=False, initial=None, where=True):
         x = value(a)
+        if x.dtype.kind == "b":
+            return convert(reduction(convert(x, "u1"), axis, out, keepdims, initial, where), "?")
         axes = axes_of(x, axis)
         if initial is None and any(isinstance(x.shape[i], int) and x.shape[i] == 0 for i in axes):
             raise ShapeError(

@@ -311,12 +311,17 @@ register(
 )  # fmt: skip
 
 # -- composites: written with the above, no rule of their own -----------------------------------
-TABLE.numpy[np.square] = lambda x: apply("mul", x, x)
+TABLE.numpy[np.square] = lambda x: _square(x)
 TABLE.numpy[np.reciprocal] = lambda x: apply("div", 1.0, x)
 TABLE.numpy[np.positive] = lambda x: x
 TABLE.numpy[np.fabs] = lambda x: apply("abs", _as_float(x))
 TABLE.numpy[np.float_power] = lambda x, y: apply("power", *[_as_double(v) for v in (x, y)])
 TABLE.numpy[np.floor] = lambda x: x if x.dtype.kind in "biu" else apply("floor", x)
+
+
+def _square(x):
+    x = convert(x, "i1") if x.dtype.kind == "b" else x
+    return apply("mul", x, x)
 
 
 def _as_double(x):

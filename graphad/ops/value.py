@@ -308,7 +308,7 @@ def promoted(operation: str, operands, takes="same") -> list[Value]:
     values = [lift(like, x, operation) for x in operands]
     dtype = promote(*[v.spec for v in values])
     if takes == "float" and dtype.kind != "f":
-        dtype = F8
+        dtype = _float_of([v.spec for v in values], operation)
     if takes == "bool":
         return [v if v.dtype.kind == "b" else convert(v, "?") for v in values]
     if takes == "number" and dtype.kind == "b":
@@ -316,6 +316,15 @@ def promoted(operation: str, operands, takes="same") -> list[Value]:
     if all(v.spec.weak for v in values):
         return [v if v.dtype == dtype else _weak(convert(v, dtype)) for v in values]
     return [convert(v, dtype) for v in values]
+
+
+def _float_of(specs, operation) -> np.dtype:
+    """The float dtype that NumPy takes integers in; its float16, and division, are double here."""
+    if operation == "div":
+        return F8
+    kinds = [0 if s.weak else s.dtype for s in specs]
+    found = np.result_type(np.float16, *kinds)
+    return F8 if found == np.float16 else found
 
 
 def _weak(x: Value) -> Value:
@@ -331,8 +340,20 @@ def operator(name: str, *operands) -> Any:
         if isinstance(x, (str, dict, set, type(None))):
             return NotImplemented
     values = promoted(name, operands, op.takes)
+    if name in _BOOLEAN and all(lift(values[0], x).dtype.kind == "b" for x in operands):
+        return _on_booleans(name, operands)
     shape = broadcast_shapes(name, *[v.shape for v in values])
     return add(values[0], name, [broadcast_to(v, shape, name) for v in values])
+
+
+_BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None}
+
+
+def _on_booleans(name: str, operands) -> Value:
+    """NumPy's arithmetic of bools: + is or, * is and, abs is nothing."""
+    instead = _BOOLEAN[name]
+    like = _first_value(operands)
+    return lift(like, operands[0]) if instead is None else operator(instead, *operands)
 
 
 def apply(name: str, *operands) -> Value:

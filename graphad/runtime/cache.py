@@ -35,7 +35,7 @@ def build_key() -> str:
 def intrinsics_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
-    text = b"".join((here / n).read_bytes() for n in ("intrinsics.py", "build.py"))
+    text = b"".join((here / n).read_bytes() for n in ("intrinsics.py", "build.py", "frame.py"))
     vecmath = here.parent / "emit" / "vecmath.py"
     return hashlib.sha256(text + (vecmath.read_bytes() if vecmath.exists() else b"")).hexdigest()
 
