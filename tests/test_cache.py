@@ -156,3 +156,22 @@ def test_command_line(arguments, tmp_path):
     assert str(tmp_path / "c") in done.stdout
     if "--clear" in arguments:
         assert not list(pathlib.Path(tmp_path / "c").glob("*.o"))
+
+
+def test_callers_with_numbas_own_cache_are_never_stale(tmp_path):
+    """Numba refuses to cache code that holds our addresses, so a changed constant is seen."""
+    module = tmp_path / "caller_module.py"
+    constant = tmp_path / "constant.txt"
+    module.write_text(
+        "import numba, numpy as np, graphad as ga, pathlib\n"
+        f"C = float(pathlib.Path({str(constant)!r}).read_text())\n"
+        "f = ga.function(lambda x: x * C)\n"
+        "@numba.njit(cache=True)\n"
+        "def caller(x):\n"
+        "    return f(x)\n"
+        "print(caller(np.ones(2)).tolist())\n"
+    )
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import caller_module"
+    for value in ("2.0", "3.0"):
+        constant.write_text(value)
+        assert run(tmp_path / "c", script) == [f"[{value},", f"{value}]"]
