@@ -36,6 +36,8 @@ def source_of(inputs: tuple[Operand, ...], outputs: tuple[Operand, ...], given: 
         "",
         f"def entry({', '.join(['image', *arguments, *extra])}):",
         "    frame = open_frame(image)",
+        "    if frame == 0:",
+        f"        fail({x.NO_MEMORY})",
     ]
     at = x.HEADER
     for name, o in zip(arguments, inputs, strict=True):

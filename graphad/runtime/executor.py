@@ -77,23 +77,27 @@ def kernel(table, start, stop):
                 if packed == 0:
                     return {NO_MEMORY}
                 put(table, at + 3, packed)
-                source = integer(table, at)
-                for n in range(expected // item):
-                    rest = n
-                    address = source
-                    for b in range(rank):
-                        a = rank - 1 - b
-                        size = integer(table, shape + a)
-                        address += (rest % size) * integer(table, shape + rank + a)
+                address = integer(table, at)
+                last = shape + rank - 1
+                width = integer(table, last)
+                step = integer(table, last + rank)
+                to = packed
+                for row in range(expected // (item * width)):
+                    rest = row
+                    source = address
+                    for b in range(1, rank):
+                        a = last - b
+                        size = integer(table, a)
+                        source += (rest % size) * integer(table, a + rank)
                         rest = rest // size
-                    if item == 8:
-                        keep_i8(packed, n, peek_i8(address, 0))
-                    elif item == 4:
-                        keep_i4(packed, n, peek_i4(address, 0))
-                    elif item == 2:
-                        keep_i2(packed, n, peek_i2(address, 0))
+                    if step == item:
+                        copy_bytes(to, source, item * width)
+                        to += item * width
                     else:
-                        keep_i1(packed, n, peek_i1(address, 0))
+                        for n in range(width):
+                            copy_bytes(to, source, item)
+                            source += step
+                            to += item
                 put(table, at, packed)
             at = shape + 4 * rank
     need = integer(table, {ARENA_BYTES})

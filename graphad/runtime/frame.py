@@ -9,45 +9,66 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphad.runtime import executor as x
-from graphad.runtime.intrinsics import (
-    _STORED,
-    NUMBA_TYPES,
-    address_of,
-    allocate,
-    as_table,
-    call_kernel,
-    copy_bytes,
-    integer,
-    put,
-    release,
-)
+from graphad.runtime.intrinsics import _STORED, NUMBA_TYPES, call_at, declared
 
 I64 = ir.IntType(64)
 
 
-@njit(inline="never")
-def open_frame(image):
-    """A frame for one call: a copy of the image."""
-    size = 8 * integer(as_table(image), x.LENGTH)
-    frame = allocate(size)
-    if frame == 0:
-        raise MemoryError("graphad: no memory for a call")
-    copy_bytes(frame, image, size)
-    put(as_table(frame), x.SELF, frame)
-    return frame
+def _slot(builder, frame, k):
+    """The address of a slot of a frame."""
+    table = builder.inttoptr(frame, I64.as_pointer())
+    return builder.gep(table, [ir.Constant(I64, k) if isinstance(k, int) else k])
 
 
-@njit(inline="never")
-def close_frame(frame):
+@intrinsic
+def open_frame(typingctx, image):
+    """A frame for one call, a copy of the image; 0 when there is no memory."""
+
+    def codegen(context, builder, sig, args):
+        pointer = ir.IntType(8).as_pointer()
+        length = builder.load(_slot(builder, args[0], x.LENGTH))
+        size = builder.mul(length, ir.Constant(I64, 8))
+        malloc = declared(builder, "malloc", pointer, [I64])
+        frame = builder.ptrtoint(builder.call(malloc, [size]), I64)
+        with builder.if_then(builder.icmp_signed("!=", frame, ir.Constant(I64, 0)), likely=True):
+            copy = declared(builder, "memcpy", pointer, [pointer, pointer, I64])
+            places = [builder.inttoptr(a, pointer) for a in (frame, args[0])]
+            builder.call(copy, [*places, size])
+            builder.store(frame, _slot(builder, frame, x.SELF))
+        return frame
+
+    return types.int64(types.int64), codegen
+
+
+def _run(builder, frame, function):
+    address = builder.load(_slot(builder, frame, function))
+    table = builder.inttoptr(frame, I64.as_pointer())
+    zero = ir.Constant(I64, 0)
+    return call_at(builder, address, table, zero, zero)
+
+
+@intrinsic
+def close_frame(typingctx, frame):
     """Give back what the call used."""
-    call_kernel(integer(as_table(frame), x.FINISH), as_table(frame), 0, 0)
-    release(frame)
+
+    def codegen(context, builder, sig, args):
+        _run(builder, args[0], x.FINISH)
+        pointer = ir.IntType(8).as_pointer()
+        free = declared(builder, "free", ir.VoidType(), [pointer])
+        builder.call(free, [builder.inttoptr(args[0], pointer)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
-@njit(inline="never")
-def run(frame, function):
+@intrinsic
+def run(typingctx, frame, function):
     """Call one of the executor's functions; its status."""
-    return call_kernel(integer(as_table(frame), function), as_table(frame), 0, 0)
+
+    def codegen(context, builder, sig, args):
+        return _run(builder, args[0], args[1])
+
+    return types.int64(types.int64, types.int64), codegen
 
 
 @njit(inline="never")
@@ -129,10 +150,16 @@ def put_scalar(typingctx, frame, at, value):
     return types.void(types.int64, types.int64, value), codegen
 
 
-@njit(inline="always")
-def put_own(frame, at):
+@intrinsic
+def put_own(typingctx, frame, at):
     """A scalar result lives in its own record."""
-    put(as_table(frame), at, address_of(as_table(frame), at + 3))
+
+    def codegen(context, builder, sig, args):
+        place = _slot(builder, args[0], builder.add(args[1], ir.Constant(I64, 3)))
+        _set(builder, args[0], args[1], 0, builder.ptrtoint(place, I64))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
 
 
 def _make_get(code):

@@ -196,7 +196,7 @@ def call_kernel(typingctx, address, table, start, stop):
     """Call a kernel by address; its status (a kernel never raises)."""
 
     def codegen(context, builder, sig, args):
-        return _call(builder, *args)
+        return call_at(builder, *args)
 
     return types.int64(types.int64, TABLE, types.int64, types.int64), codegen
 
@@ -204,7 +204,7 @@ def call_kernel(typingctx, address, table, start, stop):
 MOST_THREADS = 64
 
 
-def _call(builder, address, table, start, stop):
+def call_at(builder, address, table, start, stop):
     """Call a kernel by Numba's convention for native functions; its status."""
     i8 = ir.IntType(8)
     convention = ir.FunctionType(
@@ -231,7 +231,7 @@ def _thread_main(module):
         builder.load(builder.gep(job, [ir.Constant(I64, k)])) for k in range(4)
     )
     table = builder.inttoptr(table, I64.as_pointer())
-    status = _call(builder, address, table, start, stop)
+    status = call_at(builder, address, table, start, stop)
     builder.store(status, builder.gep(job, [ir.Constant(I64, 4)]))
     builder.ret(ir.Constant(pointer, None))
     return function
@@ -244,7 +244,7 @@ def start_thread(typingctx, jobs, threads, k):
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
         kinds = [I64.as_pointer(), pointer, ir.FunctionType(pointer, [pointer]).as_pointer()]
-        create = _declared(builder, "pthread_create", ir.IntType(32), [*kinds, pointer])
+        create = declared(builder, "pthread_create", ir.IntType(32), [*kinds, pointer])
         job = builder.gep(args[0], [builder.mul(args[2], ir.Constant(I64, 5))])
         handle = builder.gep(args[1], [args[2]])
         job = builder.bitcast(job, pointer)
@@ -261,7 +261,7 @@ def join_thread(typingctx, threads, k):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        join = _declared(builder, "pthread_join", ir.IntType(32), [I64, pointer.as_pointer()])
+        join = declared(builder, "pthread_join", ir.IntType(32), [I64, pointer.as_pointer()])
         handle = builder.load(builder.gep(args[0], [args[1]]))
         builder.call(join, [handle, ir.Constant(pointer.as_pointer(), None)])
         return context.get_dummy_value()
@@ -328,7 +328,8 @@ def as_table(typingctx, address):
     return TABLE(types.int64), codegen
 
 
-def _declared(builder, name, result, arguments):
+def declared(builder, name, result, arguments):
+    """A C function of this signature in the module being built."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
@@ -338,7 +339,7 @@ def allocate(typingctx, size):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        made = builder.call(_declared(builder, "malloc", pointer, [I64]), [args[0]])
+        made = builder.call(declared(builder, "malloc", pointer, [I64]), [args[0]])
         return builder.ptrtoint(made, I64)
 
     return types.int64(types.int64), codegen
@@ -350,7 +351,7 @@ def release(typingctx, address):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        free = _declared(builder, "free", ir.VoidType(), [pointer])
+        free = declared(builder, "free", ir.VoidType(), [pointer])
         builder.call(free, [builder.inttoptr(args[0], pointer)])
         return context.get_dummy_value()
 
@@ -363,7 +364,7 @@ def copy_bytes(typingctx, to, source, size):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        memcpy = _declared(builder, "memcpy", pointer, [pointer, pointer, I64])
+        memcpy = declared(builder, "memcpy", pointer, [pointer, pointer, I64])
         at = [builder.inttoptr(a, pointer) for a in args[:2]]
         builder.call(memcpy, [*at, args[2]])
         return context.get_dummy_value()
@@ -377,7 +378,7 @@ def fill_zero(typingctx, to, size):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        memset = _declared(builder, "memset", pointer, [pointer, ir.IntType(32), I64])
+        memset = declared(builder, "memset", pointer, [pointer, ir.IntType(32), I64])
         zero = ir.Constant(ir.IntType(32), 0)
         builder.call(memset, [builder.inttoptr(args[0], pointer), zero, args[1]])
         return context.get_dummy_value()
