@@ -7,6 +7,8 @@ on traced values alike.
 import numpy as np
 from hypothesis import strategies as st
 
+from graphad.op import TABLE
+
 SHAPES = [(), (1,), (3,), (4,), (2, 3), (3, 4), (4, 3), (1, 4), (3, 1), (2, 3, 4), (2, 1, 3)]
 UNARY = [np.tanh, np.sin, np.cos, np.arctan, np.abs, np.sign, np.negative, np.square,
          lambda x: np.exp(-x * x), lambda x: np.log1p(x * x), lambda x: np.sqrt(1.0 + x * x),
@@ -17,6 +19,42 @@ UNARY = [np.tanh, np.sin, np.cos, np.arctan, np.abs, np.sign, np.negative, np.sq
 BINARY = [np.add, np.subtract, np.multiply, np.maximum, np.minimum, np.hypot, np.logaddexp,
           np.arctan2, lambda x, y: x / (1.0 + y * y), lambda x, y: np.where(x < y, x, y)]  # fmt: skip
 REDUCE = [np.sum, np.mean, np.max, np.min, np.var, np.prod]
+
+
+def squashed(x, interval):
+    """x brought smoothly into an interval."""
+    low, high = interval
+    return 0.5 * (low + high) + 0.5 * (high - low) * np.tanh(x)
+
+
+def from_table(arity):
+    """Every elementwise operation of the table with this many arguments, inside its domain."""
+    by_name = {op.name: op for op in TABLE.ops.values() if op.meaning is not None}
+    made = []
+    for function in TABLE.numpy:
+        name = getattr(function, "__name__", "")
+        op = by_name.get(name) or by_name.get(ALIASES.get(name, ""))
+        if op is None or op.arity != arity or not isinstance(function, np.ufunc):
+            continue
+        domain = op.domain if len(op.domain) == arity else op.domain * arity
+        made.append(
+            lambda *xs, f=function, d=domain: f(
+                *[squashed(x, i) for x, i in zip(xs, d, strict=True)]
+            )
+        )
+    return made
+
+
+ALIASES = {
+    "subtract": "sub",
+    "negative": "neg",
+    "multiply": "mul",
+    "divide": "div",
+    "absolute": "abs",
+}
+TABLE_UNARY, TABLE_BINARY = from_table(1), from_table(2)
+UNARY += TABLE_UNARY
+BINARY += TABLE_BINARY
 
 
 def broadcastable(a, b):

@@ -7,11 +7,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from program_interpreter import run_program
-from random_programs import programs
+from random_programs import TABLE_BINARY, TABLE_UNARY, programs
 
 import graphad as ga
 from graphad.emit.small import takes
 from graphad.graph import Graph, check
+from graphad.op import TABLE
 from graphad.pipeline import GRAPH_PASSES, LARGE_PASSES
 from graphad.reference import evaluate
 
@@ -70,6 +71,11 @@ def check_program(run, arrays, compiled: bool):
         outs, grads = pull(*arrays, cotangents=cts)
         assert_same([*map(np.asarray, outs), *grads], out_r)
     return takes(forward.graph)
+
+
+def test_the_table_is_in_the_random_programs():
+    elementwise = [op for op in TABLE.ops.values() if op.meaning is not None]
+    assert len(TABLE_UNARY) + len(TABLE_BINARY) >= len(elementwise)
 
 
 @settings(max_examples=2000, **QUIET)
