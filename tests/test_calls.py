@@ -249,6 +249,15 @@ def test_joblib_and_cloudpickle():
     np.testing.assert_array_equal(done, [f(k * x) for k in range(3)])
 
 
+def test_dask():
+    import dask
+
+    f = ga.grad(lambda x: np.sum(np.sin(x)))
+    tasks = [dask.delayed(f)(np.full(3, float(k))) for k in range(3)]
+    done = dask.compute(*tasks, scheduler="threads")
+    np.testing.assert_allclose(done, [np.cos(np.full(3, float(k))) for k in range(3)])
+
+
 def test_multiprocessing():
     import concurrent.futures
     import multiprocessing
