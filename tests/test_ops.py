@@ -51,6 +51,24 @@ def test_value_f32(f, text):
     close(got, want, "f4", 5)
 
 
+@pytest.mark.parametrize("f, text", [p for p in EXAMPLES if float_names(names_in(p.values[1]))])
+def test_gradient_f32(f, text):
+    """Reverse mode in single precision against double."""
+    names = names_in(text)
+    run = call(f, text, names)
+    arrays = [ARRAYS[n] for n in names]
+    index = names.index(float_names(names)[0])
+    out = np.asarray(run(*arrays))
+    if out.dtype.kind != "f":
+        assert f.__name__.startswith("arg")
+        return
+    single = [a.astype("f4") if a.dtype.kind == "f" else a for a in arrays]
+    pulled = ga.vjp(run, wrt=index)
+    got, want = pulled(*single)[1], pulled(*arrays)[1]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4 * (1 + np.abs(want).max()))
+
+
 def complex_step(run, arrays, index, direction, h=1e-30):
     """The derivative along a direction by the complex step: exact to rounding."""
     moved = list(arrays)

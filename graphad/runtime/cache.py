@@ -14,20 +14,24 @@ import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 MAGIC = b"graphad1"
 
 
 @lru_cache(maxsize=1)
 def build_key() -> str:
-    """What every kernel depends on besides its source: versions, CPU and platform."""
+    """What every kernel depends on besides its source: versions, settings, CPU and platform."""
     import llvmlite
     import llvmlite.binding as llvm
     import numba
 
     features = llvm.get_host_cpu_features().flatten()
+    settled: Any = numba.config  # type: ignore[attr-defined]
+    names = ("OPT", "CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "LOOP_VECTORIZE", "SLP_VECTORIZE")
+    settings = [f"{n}={getattr(settled, n, None)}" for n in names]
     parts = ("1", numba.__version__, llvmlite.__version__, llvm.get_host_cpu_name(), features,
-             sys.platform, sys.version.split()[0])  # fmt: skip
+             sys.platform, sys.version.split()[0], *settings)  # fmt: skip
     return "|".join(parts)
 
 

@@ -94,7 +94,7 @@ def no_random_numbers(f: Callable):
             where=_drawing_line(f),
             expected="random numbers as an argument",
             got="a draw while tracing",
-            fix="pass the numbers in as an array (or a key, with ga.random)",
+            fix="pass the numbers in as an array, drawn before the call",
         )
 
 
