@@ -16,14 +16,8 @@ from graphad.ops.value import lift
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Dim, Spec
 from graphad.trace import pytree
-from graphad.trace.run import (
-    active,
-    clear_errors,
-    no_random_numbers,
-    signature_of,
-    trace,
-    underlying,
-)
+from graphad.trace.guards import clear_errors, no_random_numbers
+from graphad.trace.run import active, signature_of, trace, underlying
 from graphad.trace.tensor import Tensor
 
 

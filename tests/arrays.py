@@ -29,7 +29,7 @@ def names_in(example):
     return sorted(set(re.findall(r"\b[ABK]\d+\b", example)))
 
 
-def close(got, want, dtype=np.float64, factor=1.0):
+def assert_close(got, want, dtype=np.float64, factor=1.0):
     """Equal up to the rounding of a few operations in this dtype; nan equals nan."""
     tolerance = factor * (1e-12 if np.dtype(dtype) == np.float64 else 2e-5)
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)

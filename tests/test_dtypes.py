@@ -26,7 +26,7 @@ def expected(f, *xs):
     return None if out.dtype == np.float16 else out
 
 
-def compare(f, arguments):
+def assert_as_numpy(f, arguments):
     cases = [(args, expected(f, *args)) for args in arguments]
     cases = [(args, want) for args, want in cases if want is not None]
     n = len(cases[0][0])
@@ -40,15 +40,15 @@ def compare(f, arguments):
 
 @pytest.mark.parametrize("f", PAIRWISE, ids=lambda f: f.__name__)
 def test_pairs(f):
-    compare(f, [(VALUES[a], VALUES[b]) for a, b in itertools.product(KINDS, KINDS)])
+    assert_as_numpy(f, [(VALUES[a], VALUES[b]) for a, b in itertools.product(KINDS, KINDS)])
 
 
 @pytest.mark.parametrize("f", SINGLE, ids=lambda f: f.__name__)
 def test_single(f, regime):
-    compare(f, [(VALUES[k],) for k in KINDS])
+    assert_as_numpy(f, [(VALUES[k],) for k in KINDS])
 
 
 @pytest.mark.parametrize("number", [2, 2.5, True])
 def test_python_numbers_take_the_arrays_dtype(number):
-    compare(lambda x: x * number, [(VALUES[k],) for k in KINDS])
-    compare(lambda x: number + x, [(VALUES[k],) for k in KINDS])
+    assert_as_numpy(lambda x: x * number, [(VALUES[k],) for k in KINDS])
+    assert_as_numpy(lambda x: number + x, [(VALUES[k],) for k in KINDS])

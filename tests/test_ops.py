@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from arrays import ARRAYS, close, names_in
+from arrays import ARRAYS, assert_close, names_in
 
 import graphad as ga
 from graphad.op import TABLE
@@ -37,7 +37,7 @@ def test_value(f, text, regime):
     got = ga.function(run)(*arrays)
     assert np.shape(got) == np.shape(want)
     assert np.asarray(got).dtype == np.asarray(want).dtype
-    close(got, want)
+    assert_close(got, want)
 
 
 @pytest.mark.parametrize("f, text", EXAMPLES)
@@ -48,7 +48,7 @@ def test_value_f32(f, text):
     want = run(*arrays)
     got = ga.function(run)(*arrays)
     assert np.asarray(got).dtype == np.asarray(want).dtype
-    close(got, want, "f4", 5)
+    assert_close(got, want, "f4", 5)
 
 
 @pytest.mark.parametrize("f, text", [p for p in EXAMPLES if float_names(names_in(p.values[1]))])
@@ -125,7 +125,7 @@ def test_derivatives(f, text, regime):
         if f.__name__ in NOT_ANALYTIC:
             np.testing.assert_allclose(push, central(run, arrays, index, t), rtol=2e-6, atol=2e-6)
         else:
-            close(push, complex_step(run, arrays, index, t))
+            assert_close(push, complex_step(run, arrays, index, t))
         ct = rng.normal(size=np.shape(out))
         _, pull = ga.vjp(run, wrt=index)(*arrays, cotangents=ct)
         left, right = np.sum(ct * push), np.sum(pull * t)
@@ -168,7 +168,7 @@ def test_vmap(f, text):
     batch = [stacked if k == first else a for k, a in enumerate(arrays)]
     got = ga.vmap(run, in_axes=axes)(*batch)
     want = [run(*[row if k == first else a for k, a in enumerate(arrays)]) for row in stacked]
-    close(got, np.stack(want))
+    assert_close(got, np.stack(want))
 
 
 @pytest.mark.parametrize("f, text", EXAMPLES)
@@ -183,4 +183,4 @@ def test_strided_arguments(f, text):
     ]
     g = ga.function(run)
     for views in layouts:
-        close(g(*views), run(*arrays))
+        assert_close(g(*views), run(*arrays))
