@@ -33,6 +33,7 @@ import graphad as ga
         (lambda x: np.logaddexp(0.0, x), -1000.0, 0.0),
         (lambda x: np.logaddexp(x, x), np.inf, 1.0),
         (np.tanh, 1000.0, 0.0),
+        (lambda x: np.arctan2(x, 0.0 * x), 0.0, 0.0),
     ],
 )
 def test_conventions(f, x, want, regime):
