@@ -65,3 +65,13 @@ def test_slices_are_checked_at_the_call():
     np.testing.assert_array_equal(f(x), x[:3] + x[-3:])
     with pytest.raises(ValueError, match="slice"):
         f(np.arange(2.0))
+
+
+def test_products_over_empty_axes(capfd):
+    f = ga.function(lambda x, y: x @ y, signature=(ga.spec("m k"), ga.spec("k n")))
+    g = ga.function(lambda x, y: x.T @ y, signature=(ga.spec("k m"), ga.spec("k n")))
+    for m, k, n in ((3, 0, 4), (0, 3, 4), (3, 4, 0), (0, 0, 0), (30, 20, 10)):
+        x, y = np.ones((m, k)), np.ones((k, n))
+        np.testing.assert_array_equal(f(x, y), x @ y)
+        np.testing.assert_array_equal(g(x.T, y), x @ y)
+    assert "illegal" not in capfd.readouterr().err

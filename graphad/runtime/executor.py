@@ -185,6 +185,9 @@ def kernel(table, start, stop):
 PRODUCT_SOURCE = """
 def kernel(table, start, stop):
     function = integer(table, 13)
+    for at in (7, 9, 12):  # a leading dim of an empty array must still be 1
+        if peek_i8(integer(table, at), 0) == 0:
+            keep_i8(integer(table, at), 0, 1)
     for k in range(integer(table, 14)):
         call_product(function, table)
         put(table, 6, integer(table, 6) + integer(table, 15))
