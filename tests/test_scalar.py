@@ -110,6 +110,34 @@ def test_special_values(name, dtype, regime):
         np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
 
 
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_shapes(name, regime):
+    """Empty, 0-d, broadcast and strided operands, values and gradients."""
+    op, ufunc = TABLE.ops[name], ufunc_of(name)
+    f = ga.function(lambda *xs: ufunc(*xs))
+    total = ga.grad(lambda *xs: np.sum(ufunc(*xs)), wrt=tuple(range(op.arity)))
+    xs = samples(op, 12)
+    rows = [xs[0][:3].reshape(3, 1), *[x[:4].reshape(1, 4) for x in xs[1:]]]
+    for args in (
+        [x[:0] for x in xs],
+        [np.array(x[0]) for x in xs],
+        rows,
+        [x[::-2] for x in xs],
+        [x.reshape(4, 3).T for x in xs],
+    ):
+        want = ufunc(*args)
+        got = f(*args)
+        assert np.shape(got) == np.shape(want)
+        np.testing.assert_allclose(got, want, rtol=1e-14)
+        each = np.broadcast_arrays(*args)
+        for x, g, whole in zip(args, total(*args), total(*map(np.array, each)), strict=True):
+            lost = tuple(a for a in range(x.ndim) if x.shape[a] != whole.shape[a])
+            assert np.shape(g) == np.shape(x)
+            np.testing.assert_allclose(
+                g, np.sum(whole, axis=lost, keepdims=True) if lost else whole, rtol=1e-13
+            )
+
+
 @pytest.mark.parametrize("name", sorted(UFUNCS))
 def test_dtypes(name):
     """Result dtypes as NumPy 2 has them, for bools, integers, floats and Python numbers."""
