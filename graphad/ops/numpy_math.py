@@ -68,12 +68,8 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     """As np.prod."""
     x = _masked(_summable(value(a), dtype), where, 1)
     axes = axes_of(x, axis)
-    out = add(x, "prod", [x], axes=axes) if axes else x
-    return (
-        _shaped(out, x, axes, keepdims) * initial
-        if initial != 1
-        else _shaped(out, x, axes, keepdims)
-    )
+    out = _shaped(add(x, "prod", [x], axes=axes) if axes else x, x, axes, keepdims)
+    return out * initial if isinstance(initial, Value) or initial != 1 else out
 
 
 def _count(x, axes):
@@ -81,6 +77,11 @@ def _count(x, axes):
     for a in axes:
         n = n * x.shape[a]
     return n if isinstance(n, int) else _run_time_size(x, n)
+
+
+def _averaged(x, dtype):
+    """x in the dtype that means are taken in."""
+    return convert(x, dtype or (x.dtype if x.dtype.kind == "f" else "f8"))
 
 
 def _run_time_size(x, dim):
@@ -93,8 +94,7 @@ def _run_time_size(x, dim):
 )
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     """As np.mean: the sum over the number of elements."""
-    x = value(a)
-    x = convert(x, dtype or (x.dtype if x.dtype.kind == "f" else "f8"))
+    x = _averaged(value(a), dtype)
     axes = axes_of(x, axis)
     if where is not True:
         mask = convert(broadcast_to(lift(x, where), x.shape), x.dtype)
@@ -113,13 +113,11 @@ def var(
     ddof=0,
     keepdims=False,
     *,
-    where=True,
     mean=None,
     correction=None,
 ):
     """As np.var: the mean of squared deviations, with n - ddof in the denominator."""
-    x = value(a)
-    x = convert(x, dtype or (x.dtype if x.dtype.kind == "f" else "f8"))
+    x = _averaged(value(a), dtype)
     axes = axes_of(x, axis)
     ddof = ddof if correction is None else correction
     centre = globals()["mean"](x, axis, keepdims=True) if mean is None else mean
@@ -137,7 +135,6 @@ def std(
     ddof=0,
     keepdims=False,
     *,
-    where=True,
     mean=None,
     correction=None,
 ):
@@ -146,10 +143,10 @@ def std(
 
 
 def _extreme(name, numpy_name):
-    def reduction(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    def reduction(a, axis=None, out=None, keepdims=False, initial=None):
         x = value(a)
         if x.dtype.kind == "b":
-            return convert(reduction(convert(x, "u1"), axis, out, keepdims, initial, where), "?")
+            return convert(reduction(convert(x, "u1"), axis, out, keepdims, initial), "?")
         axes = axes_of(x, axis)
         if initial is None and any(isinstance(x.shape[i], int) and x.shape[i] == 0 for i in axes):
             raise ShapeError(
@@ -197,7 +194,7 @@ def cumsum(a, axis=None, dtype=None, out=None):
 
 
 @public(np.diff, examples=["f(A34)", "f(A34, n=2, axis=1)", "f(A34, axis=0)"])
-def diff(a, n=1, axis=-1, prepend=None, append=None):
+def diff(a, n=1, axis=-1):
     """As np.diff."""
     x = value(a)
     axis = normalize_axis_index(axis, x.ndim)
@@ -210,7 +207,7 @@ def diff(a, n=1, axis=-1, prepend=None, append=None):
 
 
 @public(np.clip, examples=["f(A34, -0.5, 0.5)", "f(A34, None, 0.3)", "f(A34, A34 - 1.0, 0.2)"])
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, dtype=None, **_):
+def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
     """As np.clip; the derivative is 1 inside and at both ends."""
     low = a_min if min is None else min
     high = a_max if max is None else max
@@ -235,4 +232,4 @@ def where(condition, x=None, y=None):
 @public(np.trace, examples=["f(A34)", "f(A234, 0, 1, 2)"])
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
     """As np.trace."""
-    return sum_(diagonal(a, offset, axis1, axis2), axis=-1)
+    return sum_(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)

@@ -148,7 +148,7 @@ def tensordot(a, b, axes: Any = 2):
         "f('...ij,...j->...i', A234, A4)", "f('ij->', A34)",
     ],
 )  # fmt: skip
-def einsum(subscripts, *operands, out=None, optimize=True, **_):
+def einsum(subscripts, *operands, out=None, optimize=True):
     """As np.einsum with a string of subscripts; the order of products is opt_einsum's."""
     import opt_einsum
     from opt_einsum.parser import parse_einsum_input

@@ -139,7 +139,7 @@ def broadcast_to(x, shape, subok=False):
     np.concatenate,
     examples=["f([A34, A34 * 2])", "f([A34, A34], axis=1)", "f((A4, A4), axis=None)"],
 )
-def concatenate(arrays, axis=0, out=None, dtype=None, casting=None):
+def concatenate(arrays, axis=0, out=None):
     """As np.concatenate."""
     like = _first_value(list(arrays))
     values = promoted("concatenate", [lift(like, a, "concatenate") for a in arrays])
@@ -155,7 +155,7 @@ def concatenate(arrays, axis=0, out=None, dtype=None, casting=None):
 
 
 @public(np.stack, examples=["f([A34, A34 * 2])", "f([A34, A34], axis=-1)"])
-def stack(arrays, axis=0, out=None, dtype=None, casting=None):
+def stack(arrays, axis=0, out=None):
     """As np.stack."""
     return array.stack(list(arrays), axis)
 
@@ -215,7 +215,7 @@ def repeat(x, repeats, axis=None):
 
 
 @public(np.take, examples=["f(A34, K3, axis=0)", "f(A34, [[0, -1], [2, 1]], axis=1)", "f(A34, 5)"])
-def take(x, indices, axis=None, out=None, mode="raise"):
+def take(x, indices, axis=None, out=None):
     """As np.take; indices out of bounds are an error."""
     x = value(x, indices)
     if axis is None:
@@ -375,7 +375,7 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None):
 
 
 @public(np.linspace, examples=["f(A4[0], 2.0, 5)", "f(0.0, A4, 3)"])
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+def linspace(start, stop, num=50, endpoint=True, retstep=False, axis=0):
     """As np.linspace, for traced ends."""
     a, b = promoted("linspace", [start, stop], "float")
     parts = max(num - 1 if endpoint else num, 1)
