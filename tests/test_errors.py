@@ -117,6 +117,8 @@ CASES = [
     ("argument", lambda: ga.function(lambda x: np.sum(x, axes=0))(X), TypeError, "axes", ""),
     ("masked variance", lambda: ga.function(lambda x: np.var(x, where=x > 0))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
     ("masked max", lambda: ga.function(lambda x: np.max(x, where=x > 0, initial=0.0))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
+    ("method", lambda: ga.function(lambda x: x.var(where=x > 0))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
+    ("ufunc", lambda: ga.function(lambda x: np.square(x, dtype="f4"))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
     ("prepend", lambda: ga.function(lambda x: np.diff(x, prepend=0.0))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
     ("take mode", lambda: ga.function(lambda x: np.take(x, [-1], mode="clip"))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),
     ("concatenate dtype", lambda: ga.function(lambda x: np.concatenate([x, x], dtype="f4"))(X), NotCoveredError, "an argument is not covered", "leave that argument out"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import NotCoveredError, TraceError
+from graphad.errors import GraphadError, NotCoveredError, TraceError
 from graphad.op import TABLE
 from graphad.ops import indexing, numpy_math, numpy_products, numpy_shape
 from graphad.ops.value import Value, convert, lift
@@ -57,6 +57,19 @@ def _in_place(operation):
     )
 
 
+def covered(name: str, implementation, args, kwargs):
+    """Call an implementation; an argument that it does not take is an error that says so."""
+    try:
+        return implementation(*args, **kwargs)
+    except TypeError as error:
+        if isinstance(error, GraphadError) or "argument" not in str(error):
+            raise
+        raise NotCoveredError(
+            name, "an argument is not covered", expected="the covered arguments",
+            got=str(error), fix="leave that argument out",
+        ) from None  # fmt: skip
+
+
 class Tensor(Value):
     """A value being traced. Works with operators, indexing and the covered part of NumPy."""
 
@@ -86,7 +99,7 @@ class Tensor(Value):
             )  # fmt: skip
         for name in ("casting", "order", "subok"):
             options.pop(name, None)
-        return TABLE.numpy[ufunc](*inputs, **options)
+        return covered(_name(ufunc), TABLE.numpy[ufunc], inputs, options)
 
     def __array_function__(self, func, types, args, kwargs):
         """NumPy's other functions on traced values."""
@@ -99,15 +112,7 @@ class Tensor(Value):
             raise not_covered(func)
         if kwargs.get("out") is not None:
             raise _in_place(_name(func))
-        try:
-            return implementation(*args, **kwargs)
-        except TypeError as error:
-            if isinstance(error, NotCoveredError | TraceError) or "argument" not in str(error):
-                raise
-            raise NotCoveredError(
-                _name(func), "an argument is not covered", expected="the covered arguments",
-                got=str(error), fix="leave that argument out",
-            ) from None  # fmt: skip
+        return covered(_name(func), implementation, args, kwargs)
 
     def __getitem__(self, key):
         return indexing.index(self, key)
@@ -230,7 +235,7 @@ class Tensor(Value):
 
 def _method(name, implementation):
     def method(self, *args, **kwargs):
-        return implementation(self, *args, **kwargs)
+        return covered(f"x.{name}", implementation, (self, *args), kwargs)
 
     method.__name__ = name
     method.__doc__ = f"As ndarray.{name}."
