@@ -14,6 +14,7 @@ from graphad.arguments import Static, as_spec, defined_at, positional_names, pre
 from graphad.errors import ShapeError, TraceError
 from graphad.ops.value import lift
 from graphad.pipeline import Compiled, Lowered
+from graphad.runtime import gate
 from graphad.spec import Dim, Spec
 from graphad.trace import pytree
 from graphad.trace.guards import clear_errors, no_random_numbers
@@ -28,7 +29,6 @@ class Prepared:
         self.compiled = compiled
         self.tree = tree
         self.single = tree is pytree.LEAF
-        self.call = compiled.call
 
 
 class Function:
@@ -68,7 +68,7 @@ class Function:
         self._recipe: tuple | None = None
         self._known: dict[Any, Prepared] = {}
         self._lowered: dict[Any, tuple[Lowered, Any]] = {}
-        self._quick: dict[Any, Any] = {}
+        self._table: gate.Table | None = None
         self._lock = threading.RLock()
         self._bound: dict[int, Any] = {}
 
@@ -101,17 +101,6 @@ class Function:
     def __call__(self, *args, out=None, **kwargs):
         if out is not None and "out" in self._python_signature.parameters:
             kwargs["out"], out = out, None  # the function's own parameter
-        if out is None and not kwargs:
-            quick = self._quick.get(
-                tuple([(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in args])
-            )
-            if quick is not None:
-                entry, address, finish = quick
-                try:
-                    result = entry(address, *args)
-                except (IndexError, ValueError):
-                    return self._call(args, kwargs, out)  # which says where
-                return result if finish is None else finish(result)
         return self._call(args, kwargs, out)
 
     def _call(self, args, kwargs, out):
@@ -135,40 +124,33 @@ class Function:
             self._remember(args, kwargs, leaves, prepared)
         if out is not None:
             return self._into(prepared, prepared_leaves, out)
-        return pytree.unflatten(prepared.tree, prepared.call(prepared_leaves))
+        return pytree.unflatten(prepared.tree, prepared.compiled.call(prepared_leaves))
 
     def _remember(self, args, kwargs, leaves, prepared: Prepared):
-        """A quick path for calls whose arguments are all plain arrays."""
+        """Let later calls with such arguments go straight to the program, past this class."""
         if kwargs or len(args) != len(leaves) or self._specs is not None:
             return
-        numbers = (float, int, bool, np.float64, np.float32, np.int64, np.bool_)
-        if any(type(a) not in numbers and (type(a) is not np.ndarray or a.ndim == 0) for a in args):
+        if any(gate.kind_of(type(a)) is None for a in args) or not gate.supported():
             return
-        if any(type(a) is np.ndarray and not a.flags.aligned for a in args):
+        if any(type(a) is np.ndarray and a.ndim == 0 for a in args):
             return
-        compiled = prepared.compiled
-        finishers, tree = compiled.finishers, prepared.tree
-        plain = all(f is None for f in finishers)
-        flat = (
-            isinstance(tree, pytree.Tree)
-            and tree.kind == "tuple"
-            and all(c is pytree.LEAF for c in tree.children)
-        )
-        finish: Any = None
-        if prepared.single and not plain:
-            finish = finishers[0]
-        elif not (prepared.single or (flat and plain and len(finishers) > 1)):
-            count = len(finishers)
-
-            def together(result):
-                results = (result,) if count == 1 else (result or ())
-                done = [r if f is None else f(r) for r, f in zip(results, finishers, strict=True)]
-                return pytree.unflatten(tree, done)
-
-            finish = together
-
-        key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else type(a) for a in args])
-        self._quick[key] = (compiled.entry, compiled.address, finish)
+        compiled, tree = prepared.compiled, prepared.tree
+        nest, finish = gate.BY_FUNCTION, None
+        if prepared.single:
+            nest = gate.ALONE
+        elif tree.kind == "tuple" and all(c is pytree.LEAF for c in tree.children):
+            nest = gate.TUPLE
+        else:
+            finish = functools.partial(pytree.unflatten, tree)
+        plan = gate.make_plan(compiled.image, compiled.inputs, compiled.outputs,
+                              [type(a) for a in args], nest, finish)  # fmt: skip
+        with self._lock:
+            if self._table is None:
+                native, self._table = gate.make_gate(functools.partial(Function.__call__, self))
+                # A class of its own: a call of the instance is a call of the native function.
+                own = {"__call__": native, "__module__": Function.__module__}
+                self.__class__ = type("Function", (Function,), own)
+            self._table.add(plan, finish, compiled)
 
     def _into(self, prepared: Prepared, leaves, out):
         given, tree = pytree.flatten(out)
@@ -201,7 +183,11 @@ class Function:
             o if o.flags.c_contiguous and o.flags.writeable else np.empty(o.shape, o.dtype)
             for o in given
         ]
-        prepared.compiled.call_into(leaves, direct)
+        arrays = [d for d in direct if d.ndim]
+        results = prepared.compiled.call(leaves, arrays)
+        for d, r in zip(direct, results, strict=True):
+            if d.ndim == 0:
+                d[...] = r
         for o, d in zip(given, direct, strict=True):
             if o is not d:
                 o[...] = d

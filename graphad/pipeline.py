@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import Kernel, code_of, write_loop
-from graphad.emit.small import straight, takes
+from graphad.emit.kernel import Kernel, write_loop
+from graphad.emit.small import Straight, straight, takes
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
@@ -19,10 +19,10 @@ from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.program import Loop, Program, check_program
 from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
-from graphad.runtime import executor
+from graphad.runtime import executor, gate
 from graphad.runtime.build import FASTMATH, llvm_of
-from graphad.runtime.entry import Operand, entry_for
 from graphad.runtime.image import Image, make_image
+from graphad.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -132,60 +132,69 @@ class Lowered:
         captured = list(self.graph.captured)
         image = make_image(program, self.kernels, captured, self.cache, self.parallel)
         buffers = program.buffers
-        inputs = tuple(_operand(buffers[b].spec) for b in program.inputs)
-        outputs = tuple(_operand(buffers[b].spec) for b in program.outputs)
+        image.releases = not all(isinstance(r, Straight) for r in program.regions)
+        inputs = tuple(buffers[b].spec for b in program.inputs)
+        outputs = tuple(buffers[b].spec for b in program.outputs)
         return Compiled(self, image, inputs, outputs)
 
 
-def _operand(spec) -> Operand:
-    return Operand(code_of(spec.dtype), spec.ndim if spec.ndim else -1)
+def _canonical(leaf, spec: Spec):
+    """A leaf whose type and dtype object are those that a plan expects."""
+    if spec.ndim == 0:
+        return leaf if isinstance(leaf, np.generic) else spec.dtype.type(leaf)
+    return leaf if leaf.dtype.num == spec.dtype.num else leaf.view(spec.dtype)
 
 
 @dataclass
 class Compiled:
-    """A runnable program: `call(*leaves)` returns the list of result leaves."""
+    """A runnable program: `call(leaves)` returns the list of result leaves."""
 
     lowered: Lowered
     image: Image
-    inputs: tuple[Operand, ...]
-    outputs: tuple[Operand, ...]
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
 
     @cached_property
-    def entry(self):
-        """The Numba function that runs the image."""
-        return entry_for(self.inputs, self.outputs, keep=self.lowered.cache)
+    def _gates(self) -> dict[bool, tuple]:
+        """(native function, its table) that makes the results, and one that is given them."""
+        types = [np.ndarray if s.ndim else s.dtype.type for s in self.inputs]
+        arrays = sum(s.ndim > 0 for s in self.outputs)
+        found = {}
+        for given in (False, True):
+            run, table = gate.make_gate(lambda *args: None)
+            table.add(gate.make_plan(self.image, self.inputs, self.outputs, types, gate.TUPLE,
+                                     given=arrays if given else 0))  # fmt: skip
+            found[given] = (run, table)
+        return found
 
-    @cached_property
-    def address(self) -> int:
-        """The image's address."""
-        return self.image.address
+    def call(self, leaves, given=()) -> list[Any]:
+        """Run on prepared leaves; array results are written to `given` if there are any."""
+        leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
+        if gate.supported():
+            run, table = self._gates[bool(given)]
+            results = run(*leaves, *given)
+            if results is not None:
+                return list(results)
+            status = int(table[gate.STATUS])
+        else:
+            status, results = gate.plain_call(self.image, self.inputs, self.outputs, leaves, given)
+            if status == 0:
+                return results
+        raise self._error(status, leaves)
 
-    @cached_property
-    def finishers(self) -> tuple:
-        """NumPy scalar types that scalar results are given, None for arrays."""
-        return tuple(
-            None if o.rank >= 0 else np.bool_ if o.code == "b1" else np.dtype(o.code).type
-            for o in self.outputs
-        )
+    def _error(self, status: int, leaves) -> Exception:
+        """The error of a call that failed."""
+        if status == executor.BAD_INDEX:
+            return self._index_error()
+        if status == executor.NO_MEMORY:
+            return MemoryError(f"graphad: no memory for a call of {self.lowered.name}")
+        return self._shape_error(leaves, status)
 
-    def call(self, leaves) -> list[Any]:
-        """Run on prepared leaves."""
-        try:
-            out = self.entry(self.address, *leaves)
-        except IndexError:
-            raise self._index_error() from None
-        except ValueError as error:
-            raise self._shape_error(leaves, error) from None
-        if len(self.outputs) == 0:
-            return []
-        results = (out,) if len(self.outputs) == 1 else out
-        return [r if f is None else f(r) for r, f in zip(results, self.finishers, strict=True)]
-
-    def _shape_error(self, leaves, error) -> ShapeError:
+    def _shape_error(self, leaves, status) -> ShapeError:
         """The error of symbolic dims that do not fit this call."""
         program = self.lowered.program
         wanted = [str(program.buffers[b].spec) for b in program.inputs]
-        if "slice" in str(error):
+        if status == executor.BAD_SLICE:
             problem, fix = "a slice reaches over the end of a symbolic dim", "pass longer arrays"
         else:
             problem = "sizes that the function needs to be equal differ, or a fixed one does"
@@ -204,16 +213,6 @@ class Compiled:
             expected="indices from -n to n - 1 of the axis", got="one outside",
             fix="check the index array; np.clip(i, 0, n - 1) to keep it inside",
         )  # fmt: skip
-
-    def call_into(self, leaves, into) -> None:
-        """Run with the array results written to given arrays."""
-        given = [o for o, kind in zip(into, self.outputs, strict=True) if kind.rank >= 0]
-        entry = entry_for(self.inputs, self.outputs, True, self.lowered.cache)
-        out = entry(self.address, *leaves, *given)
-        results = (out,) if len(self.outputs) == 1 else out
-        for array, value, kind in zip(into, results, self.outputs, strict=True):
-            if kind.rank < 0:
-                array[...] = value
 
 
 def annotated(kernel: Kernel) -> str:

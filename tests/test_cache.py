@@ -98,8 +98,8 @@ def test_a_foreign_folder_is_not_used(tmp_path, monkeypatch):
 
 def test_a_foreign_file_is_a_miss(tmp_path, monkeypatch):
     monkeypatch.setenv("GRAPHAD_CACHE_DIR", str(tmp_path))
-    cache.save("k", "symbol", b"code")
-    assert cache.load("k") == ("symbol", b"code")
+    cache.save("k", b"code")
+    assert cache.load("k") == b"code"
     real = os.lstat(tmp_path / "k.o")
     answers = iter([real.st_uid, real.st_uid + 1])  # the folder is ours, the file is not
     monkeypatch.setattr(cache.os, "getuid", lambda: next(answers))

@@ -15,7 +15,7 @@ from graphad.emit.kernel import Kernel, code_of, combine, expression, identity, 
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Program
-from graphad.runtime.intrinsics import BLOCK, LANES
+from graphad.runtime.primitives import BLOCK, LANES
 from graphad.spec import Spec, is_static
 
 MOST_ELEMENTS = 128

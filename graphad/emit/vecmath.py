@@ -1,7 +1,7 @@
 """Bodies of exp, expm1, log, log1p and tanh in plain arithmetic, which LLVM vectorises.
 
-Written once as arithmetic on `Real`s, for f64 and f32. Each is an intrinsic, so a kernel gets its
-instructions in place: no call, no branch, an explicit fused multiply-add, no fast-math. Right at
+Written once as arithmetic on `Real`s, for f64 and f32. Each is an inlined function, so a kernel
+gets its instructions in place: no call, no branch, an explicit fused multiply-add, no fast-math. Right at
 ±0, subnormals, ±inf and nan; `tests/test_vecmath.py` has the bounds.
 
 Sources: the reductions and log's coefficients are fdlibm's (e_log.c, Sun Microsystems 1993);
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 
 @dataclass(frozen=True)
@@ -251,21 +249,17 @@ def tanh(x: Real) -> Real:
 BODIES = {"exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh}
 
 
-def _make(body, fmt: Format):
-    kind = types.float64 if fmt.code == "f8" else types.float32
-
-    @intrinsic
-    def vectorised(typingctx, x):
-        def codegen(context, builder, sig, args):
-            return body(Real(builder, fmt, args[0])).v
-
-        return kind(kind), codegen
-
-    return vectorised
-
-
-def namespace() -> dict[str, Any]:
-    """The names that kernel sources use: exp_f8, exp_f4, ..."""
-    return {
-        f"{n}_{c}": _make(body, fmt) for n, body in BODIES.items() for c, fmt in FORMATS.items()
-    }
+def defined(module, name: str, code: str):
+    """The function of a body in a module: inlined wherever it is called."""
+    full = f"graphad_{name}_{code}"
+    known = module.globals.get(full)
+    if known is not None:
+        return known
+    body, fmt = BODIES[name], FORMATS[code]
+    kind = ir.FunctionType(fmt.real, [fmt.real] * body.__code__.co_argcount)
+    function = ir.Function(module, kind, full)
+    function.linkage = "internal"
+    function.attributes.add("alwaysinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(body(*[Real(builder, fmt, a) for a in function.args]).v)
+    return function

@@ -145,7 +145,7 @@ def _power_partials(x, y, out):
     )
 
 
-_POWER = {"f": "math.pow({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}
+_POWER = {"f": "pow_{code}({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}
 elementwise("power", np.power, _POWER, meaning=lambda x, y: x**y,
             partials=_power_partials, takes="number", cost=30,
             domain=((0.1, 3), (-2, 2)))  # fmt: skip
@@ -157,17 +157,17 @@ elementwise("expm1", np.expm1, "expm1_{code}({0})", meaning=lambda x: _sym("exp"
             takes="float", partials=lambda x, out: (apply("exp", x),), cost=12)  # fmt: skip
 elementwise("log", np.log, "log_{code}({0})", meaning=_sym("log"), takes="float",
             partials=lambda x, out: (1.0 / x,), cost=10, domain=((0.05, 5),))  # fmt: skip
-elementwise("log2", np.log2, "math.log2({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
+elementwise("log2", np.log2, "log2_{code}({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
             takes="float", partials=lambda x, out: (1.0 / (x * math.log(2)),), cost=10,
             domain=((0.05, 5),))  # fmt: skip
-elementwise("log10", np.log10, "math.log10({0})",
+elementwise("log10", np.log10, "log10_{code}({0})",
             meaning=lambda x: _sym("log")(x) / _sym("log")(10), takes="float", cost=10,
             partials=lambda x, out: (1.0 / (x * math.log(10)),),
             domain=((0.05, 5),))  # fmt: skip
 elementwise("log1p", np.log1p, "log1p_{code}({0})", meaning=lambda x: _sym("log")(1 + x),
             takes="float", partials=lambda x, out: (1.0 / (1.0 + x),), cost=12,
             domain=((-0.9, 5),))  # fmt: skip
-elementwise("sqrt", np.sqrt, "math.sqrt({0})", meaning=_sym("sqrt"), takes="float",
+elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=_sym("sqrt"), takes="float",
             partials=lambda x, out: (0.5 / out,), cost=5, domain=((0.05, 5),))  # fmt: skip
 
 
@@ -187,19 +187,19 @@ elementwise("logaddexp", np.logaddexp,
             domain=((-3, 3), (-3, 3)))  # fmt: skip
 
 # -- trigonometric and hyperbolic ---------------------------------------------------------------
-elementwise("sin", np.sin, "math.sin({0})", meaning=_sym("sin"), takes="float", cost=10,
+elementwise("sin", np.sin, "sin_{code}({0})", meaning=_sym("sin"), takes="float", cost=10,
             partials=lambda x, out: (apply("cos", x),))  # fmt: skip
-elementwise("cos", np.cos, "math.cos({0})", meaning=_sym("cos"), takes="float", cost=10,
+elementwise("cos", np.cos, "cos_{code}({0})", meaning=_sym("cos"), takes="float", cost=10,
             partials=lambda x, out: (-apply("sin", x),))  # fmt: skip
-elementwise("tan", np.tan, "math.tan({0})", meaning=_sym("tan"), takes="float", cost=15,
+elementwise("tan", np.tan, "tan_{code}({0})", meaning=_sym("tan"), takes="float", cost=15,
             partials=lambda x, out: (1.0 + out * out,), domain=((-1.4, 1.4),))  # fmt: skip
-elementwise("arcsin", np.arcsin, "math.asin({0})", meaning=_sym("asin"), takes="float", cost=12,
+elementwise("arcsin", np.arcsin, "asin_{code}({0})", meaning=_sym("asin"), takes="float", cost=12,
             partials=lambda x, out: (1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
             domain=((-0.95, 0.95),))  # fmt: skip
-elementwise("arccos", np.arccos, "math.acos({0})", meaning=_sym("acos"), takes="float", cost=12,
+elementwise("arccos", np.arccos, "acos_{code}({0})", meaning=_sym("acos"), takes="float", cost=12,
             partials=lambda x, out: (-1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
             domain=((-0.95, 0.95),))  # fmt: skip
-elementwise("arctan", np.arctan, "math.atan({0})", meaning=_sym("atan"), takes="float", cost=12,
+elementwise("arctan", np.arctan, "atan_{code}({0})", meaning=_sym("atan"), takes="float", cost=12,
             partials=lambda x, out: (1.0 / (1.0 + x * x),))  # fmt: skip
 
 
@@ -210,15 +210,15 @@ def _arctan2_partials(y, x, out):
     return select(origin, 0.0, (x / r) / r), select(origin, 0.0, -(y / r) / r)
 
 
-elementwise("arctan2", np.arctan2, "math.atan2({0}, {1})", meaning=_sym("atan2"), takes="float",
+elementwise("arctan2", np.arctan2, "atan2_{code}({0}, {1})", meaning=_sym("atan2"), takes="float",
             partials=_arctan2_partials, cost=20, domain=((-3, 3), (0.2, 3)))  # fmt: skip
-elementwise("sinh", np.sinh, "math.sinh({0})", meaning=_sym("sinh"), takes="float", cost=15,
+elementwise("sinh", np.sinh, "sinh_{code}({0})", meaning=_sym("sinh"), takes="float", cost=15,
             partials=lambda x, out: (apply("cosh", x),))  # fmt: skip
-elementwise("cosh", np.cosh, "math.cosh({0})", meaning=_sym("cosh"), takes="float", cost=15,
+elementwise("cosh", np.cosh, "cosh_{code}({0})", meaning=_sym("cosh"), takes="float", cost=15,
             partials=lambda x, out: (apply("sinh", x),))  # fmt: skip
 elementwise("tanh", np.tanh, "tanh_{code}({0})", meaning=_sym("tanh"), takes="float", cost=12,
             partials=lambda x, out: (1.0 - out * out,))  # fmt: skip
-elementwise("hypot", np.hypot, "math.hypot({0}, {1})",
+elementwise("hypot", np.hypot, "hypot_{code}({0}, {1})",
             meaning=lambda x, y: _sym("sqrt")(x**2 + y**2), takes="float", cost=10,
             partials=lambda x, y, out: (
                 select(out == 0.0, 0.0, x / out), select(out == 0.0, 0.0, y / out)
@@ -231,7 +231,7 @@ elementwise("sign", np.sign,
             meaning=_sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
 elementwise("abs", np.absolute, "abs({0})", meaning=_sym("Abs"), takes="number",
             partials=lambda x, out: (apply("sign", x),))  # fmt: skip
-elementwise("floor", np.floor, "np.floor({0})", meaning=_sym("floor"), takes="float",
+elementwise("floor", np.floor, "floor_{code}({0})", meaning=_sym("floor"), takes="float",
             partials=lambda x, out: (None,))  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from graphad.runtime import cache
+from graphad.runtime.translate import translate
 
 
 @dataclass
@@ -17,19 +19,16 @@ class Counters:
 
     compiled: int = 0
     loaded: int = 0
-    entries: int = 0
 
 
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
 _ADDRESSES: dict[str, int] = {}
-_ALIVE: list[Any] = []
-_LLVM: dict[str, str] = {}
 _LOCK = threading.RLock()
 
 
 def kernel_address(source: str, keep: bool = True) -> int:
-    """The address of the function `kernel` in this source, compiled or loaded at need."""
+    """The address of the function in this source, compiled or loaded at need."""
     name = cache.hash_of(source)
     found = _ADDRESSES.get(name)
     if found is not None:
@@ -41,76 +40,69 @@ def kernel_address(source: str, keep: bool = True) -> int:
 
 
 def llvm_of(source: str) -> str:
-    """The LLVM text of a kernel, compiled afresh if it came from disk."""
-    name = cache.hash_of(source)
+    """The optimised LLVM text of a kernel."""
     with _LOCK:
-        if name not in _LLVM:
-            result = _compiled(source)
-            _ALIVE.append(result)
-            _LLVM[name] = result.library.get_llvm_str()
-        return _LLVM[name]
+        return str(_optimised(source, _symbol(cache.hash_of(source))))
+
+
+def _symbol(name: str) -> str:
+    return f"graphad_{name}"
 
 
 def _load(name: str) -> int:
-    kept = cache.load(name)
-    if kept is None:
+    code = cache.load(name)
+    if code is None:
         return 0
-    symbol, code = kept
     try:
-        engine = _engine()
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        address = engine.get_function_address(symbol)
+        address = _linked(name, code)
     except RuntimeError:
         return 0
     COUNTERS.loaded += bool(address)
     return address
 
 
-def _engine():
+def _linked(name: str, code: bytes) -> int:
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine.get_function_address(_symbol(name))
+
+
+@lru_cache(maxsize=1)
+def _machine():
+    """Code for this very CPU."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    _ALIVE.append(engine)
-    return engine
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=2,
+        jit=True,
+    )
 
 
-def _compiled(source: str):
-    """The compile result of `kernel(table, start, stop) -> status`, without any wrapper."""
-    from numba.core import compiler, registry
-    from numba.core.compiler_lock import global_compiler_lock
+@lru_cache(maxsize=1)
+def _engine():
+    """What all kernels are linked into; it lives as long as the process."""
+    _machine()
+    own = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), own)
 
-    from graphad.runtime.intrinsics import KERNEL_SIGNATURE, NAMESPACE
 
-    space = dict(NAMESPACE)
-    exec(compile(source, "<graphad kernel>", "exec"), space)
-    flags: Any = compiler.Flags()
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"
-    flags.nrt = False
-    if source.startswith(FASTMATH):
-        flags.fastmath = True
-    target = registry.cpu_target
-    with global_compiler_lock:
-        return compiler.compile_extra(
-            target.typing_context,
-            target.target_context,
-            space["kernel"],
-            KERNEL_SIGNATURE.args,
-            KERNEL_SIGNATURE.return_type,
-            flags,
-            {},
-        )
+def _optimised(source: str, symbol: str) -> Any:
+    """The LLVM module of a kernel after LLVM's passes."""
+    machine = _machine()
+    module = llvm.parse_assembly(translate(source, symbol, source.startswith(FASTMATH)))
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
 
 
 def _compile(name: str, source: str, keep: bool) -> int:
-    result = _compiled(source)
-    _ALIVE.append(result)
-    symbol = result.fndesc.llvm_func_name
-    address = result.library.get_pointer_to_function(symbol)
+    code = _machine().emit_object(_optimised(source, _symbol(name)))
     COUNTERS.compiled += 1
     if keep:
-        cache.save(name, symbol, bytes(result.library._get_compiled_object()))
-    return address
+        cache.save(name, code)
+    return _linked(name, code)

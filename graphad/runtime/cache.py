@@ -1,6 +1,6 @@
 """The folder of compiled kernels: one file an object, named by the hash of all that made it.
 
-A file is a digest, a symbol name and machine code; whatever does not check out is a miss. Files
+A file is a digest and machine code; whatever does not check out is a miss. Files
 appear whole, by an atomic rename. Nothing is unpickled. The folder must be the user's own (0700,
 no link); otherwise, and where nothing can be written, kernels live in memory only.
 """
@@ -16,37 +16,31 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-MAGIC = b"graphad1"
+MAGIC = b"graphad2"
 
 
 @lru_cache(maxsize=1)
 def build_key() -> str:
-    """What every kernel depends on besides its source: versions, settings, CPU and platform."""
+    """What every kernel depends on besides its source: LLVM's version, the CPU, the platform."""
     import llvmlite
     import llvmlite.binding as llvm
-    import numba
 
     features = llvm.get_host_cpu_features().flatten()
-    settled: Any = numba.config  # type: ignore[attr-defined]
-    names = ("OPT", "CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "LOOP_VECTORIZE", "SLP_VECTORIZE")
-    settings = [f"{n}={getattr(settled, n, None)}" for n in names]
-    parts = ("1", numba.__version__, llvmlite.__version__, llvm.get_host_cpu_name(), features,
-             sys.platform, sys.version.split()[0], *settings)  # fmt: skip
-    return "|".join(parts)
+    return "|".join(("2", llvmlite.__version__, llvm.get_host_cpu_name(), features, sys.platform))
 
 
 @lru_cache(maxsize=1)
-def intrinsics_key() -> str:
+def language_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
-    text = b"".join((here / n).read_bytes() for n in ("intrinsics.py", "build.py", "frame.py"))
-    vecmath = here.parent / "emit" / "vecmath.py"
-    return hashlib.sha256(text + (vecmath.read_bytes() if vecmath.exists() else b"")).hexdigest()
+    files = (*(here / n for n in ("primitives.py", "translate.py", "build.py")),
+             here.parent / "emit" / "vecmath.py")  # fmt: skip
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
 def hash_of(source: str) -> str:
     """The name of a kernel: the hash of its source and of all else that changes its code."""
-    whole = "\0".join((build_key(), intrinsics_key(), source))
+    whole = "\0".join((build_key(), language_key(), source))
     return hashlib.sha256(whole.encode()).hexdigest()[:40]
 
 
@@ -78,8 +72,8 @@ def trusted(path: Path) -> Path | None:
     return path if os.access(path, os.R_OK | os.X_OK) else None
 
 
-def load(name: str) -> tuple[str, bytes] | None:
-    """(symbol, object code) of a kernel, or None when it is not there whole."""
+def load(name: str) -> bytes | None:
+    """The object code of a kernel, or None when it is not there whole."""
     path = folder()
     if path is None:
         return None
@@ -91,22 +85,18 @@ def load(name: str) -> tuple[str, bytes] | None:
     except OSError:
         return None
     head = len(MAGIC) + 32
-    if (
-        data[: len(MAGIC)] != MAGIC
-        or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]
-    ):
+    fits = data[: len(MAGIC)] == MAGIC
+    if not fits or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]:
         return None
-    symbol, _, code = data[head:].partition(b"\0")
-    return symbol.decode(), code
+    return data[head:]
 
 
-def save(name: str, symbol: str, code: bytes) -> None:
+def save(name: str, code: bytes) -> None:
     """Keep a kernel; a folder that cannot be written to is no error."""
     path = folder()
     if path is None:
         return
-    body = symbol.encode() + b"\0" + code
-    data = MAGIC + hashlib.sha256(body).digest() + body
+    data = MAGIC + hashlib.sha256(code).digest() + code
     try:
         handle, temporary = tempfile.mkstemp(dir=path, prefix=f"{name}.", suffix=".tmp")
         try:

@@ -102,15 +102,15 @@ def kernel(table, start, stop):
             at = shape + 4 * rank
     need = integer(table, {ARENA_BYTES})
     if need > 0:
-        arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, 0)
-        if arena != 0 and integer(as_table(arena), 0) < need:
+        arena = exchange(integer(table, {IMAGE}), {POOL}, 0)
+        if arena != 0 and integer(arena, 0) < need:
             release(arena)
             arena = 0
         if arena == 0:
             arena = allocate(need + 128)
             if arena == 0:
                 return {NO_MEMORY}
-            put(as_table(arena), 0, need)  # its size, so that a later call knows whether it fits
+            put(arena, 0, need)  # its size, so that a later call knows whether it fits
         put(table, {ARENA}, arena)
     return 0
 """
@@ -135,11 +135,11 @@ def kernel(table, start, stop):
         if parts < 2:
             status = call_kernel(address, operands, start, stop)
         else:
-            jobs = as_table(allocate(parts * 48))
+            jobs = allocate(parts * 48)
             threads = slot(jobs, parts * 5)
             for p in range(parts):
                 put(jobs, 5 * p, address)
-                put(jobs, 5 * p + 1, address_of(operands, 0))
+                put(jobs, 5 * p + 1, operands)
                 put(jobs, 5 * p + 2, start + (stop - start) * p // parts)
                 put(jobs, 5 * p + 3, start + (stop - start) * (p + 1) // parts)
                 put(jobs, 5 * p + 4, 0)
@@ -153,9 +153,9 @@ def kernel(table, start, stop):
             for p in range(1, started):
                 join_thread(threads, p)
                 status = max(status, integer(jobs, 5 * p + 4))
-            release(address_of(jobs, 0))
+            release(jobs)
         if status != 0:
-            put(as_table(integer(table, {IMAGE})), {FAILED}, k)
+            put(integer(table, {IMAGE}), {FAILED}, k)
             break
         at += {STEP_FIELDS}
     put(table, {ARENA}, arena)
@@ -174,7 +174,7 @@ def kernel(table, start, stop):
             at = at + {INPUT_FIELDS} + 4 * rank
     arena = integer(table, {ARENA})
     if arena != 0:
-        arena = exchange(as_table(integer(table, {IMAGE})), {POOL}, arena)
+        arena = exchange(integer(table, {IMAGE}), {POOL}, arena)
         if arena != 0:
             release(arena)
     return 0
@@ -185,7 +185,8 @@ def kernel(table, start, stop):
 PRODUCT_SOURCE = """
 def kernel(table, start, stop):
     function = integer(table, 13)
-    for at in (7, 9, 12):  # a leading dim of an empty array must still be 1
+    for which in range(3):  # a leading dim of an empty array must still be 1
+        at = 7 + 2 * which + which // 2
         if peek_i8(integer(table, at), 0) == 0:
             keep_i8(integer(table, at), 0, 1)
     for k in range(integer(table, 14)):

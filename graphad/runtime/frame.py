@@ -9,9 +9,18 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphad.runtime import executor as x
-from graphad.runtime.intrinsics import _STORED, NUMBA_TYPES, call_at, declared
+from graphad.runtime.primitives import I64, STORED, call_kernel
 
-I64 = ir.IntType(64)
+NUMBA_TYPES = {
+    "f8": types.float64, "f4": types.float32, "i8": types.int64, "i4": types.int32,
+    "i2": types.int16, "i1": types.int8, "u8": types.uint64, "u4": types.uint32,
+    "u2": types.uint16, "u1": types.uint8, "b1": types.boolean,
+}  # fmt: skip
+
+
+def declared(builder, name, result, arguments):
+    """A C function of this signature in the module being built."""
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def _slot(builder, frame, k):
@@ -42,9 +51,8 @@ def open_frame(typingctx, image):
 
 def _run(builder, frame, function):
     address = builder.load(_slot(builder, frame, function))
-    table = builder.inttoptr(frame, I64.as_pointer())
     zero = ir.Constant(I64, 0)
-    return call_at(builder, address, table, zero, zero)
+    return call_kernel(builder, address, frame, zero, zero)
 
 
 @intrinsic
@@ -163,7 +171,7 @@ def put_own(typingctx, frame, at):
 
 
 def _make_get(code):
-    stored = _STORED[code]
+    stored = STORED[code]
 
     @intrinsic
     def get(typingctx, frame, at):

@@ -30,10 +30,16 @@ def _addresses() -> tuple[int, int, int]:
 
 @lru_cache(maxsize=2)
 def _gemm(code: str) -> int:
-    from numba.extending import get_cython_function_address
+    from scipy.linalg import cython_blas
 
     name = {"f8": "dgemm", "f4": "sgemm"}[code]
-    return get_cython_function_address("scipy.linalg.cython_blas", name)
+    capsule = cython_blas.__pyx_capi__[name]
+    python = ctypes.pythonapi
+    python.PyCapsule_GetName.restype = ctypes.c_char_p
+    python.PyCapsule_GetName.argtypes = [ctypes.py_object]
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    return python.PyCapsule_GetPointer(capsule, python.PyCapsule_GetName(capsule))
 
 
 _free = ctypes.CDLL(None).free
@@ -59,6 +65,7 @@ class Image:
     outputs_at: list[int]
     alive: tuple = ()
     layout: str = ""
+    releases: bool = True  # whether calls are long enough to let other Python threads run
     steps: list = field(default_factory=list)
 
     @property

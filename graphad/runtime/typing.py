@@ -69,7 +69,7 @@ def specialised(function, specs: list[Spec]):
         python_entry(compiled.inputs, compiled.outputs)
     )
     names = [f"a{k}" for k in range(len(specs))]
-    arguments = [f"image_address({compiled.address})", *[f"plain({n})" for n in names]]
+    arguments = [f"image_address({compiled.image.address})", *[f"plain({n})" for n in names]]
     result = result_source(prepared.tree, len(compiled.outputs))
     # The address is a number of ours; no text of the user's is in this source.
     source = (

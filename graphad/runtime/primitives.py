@@ -1,0 +1,396 @@
+"""The words that kernel sources are written in: each is a few LLVM instructions.
+
+A kernel is `kernel(table, start, stop) -> status`. `table` is the address of an array of 64-bit
+integers: addresses of operands, dims and strides. Addresses are plain integers. Loads and stores
+of different operands carry alias metadata, which is what lets LLVM vectorise a body with many
+operands without run-time overlap checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from graphad.emit import vecmath
+
+I64 = ir.IntType(64)
+I32 = ir.IntType(32)
+BLOCK = 256
+LANES = 32
+
+STORED = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(8)} | {
+    f"{c}{n}": ir.IntType(8 * n) for c in "iu" for n in (1, 2, 4, 8)
+}
+HELD = STORED | {"b1": ir.IntType(1)}  # as a local variable
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A word of the kernel language: dtype codes of its arguments and result, and its code."""
+
+    arguments: tuple[str, ...]
+    result: str | None
+    build: Callable[..., Any]
+
+
+WORDS: dict[str, Primitive] = {}
+
+
+def word(arguments: str = "", result: str | None = None, name: str = ""):
+    """Declare a word; `arguments` are dtype codes, separated by spaces."""
+
+    def register(build):
+        WORDS[name or build.__name__] = Primitive(tuple(arguments.split()), result, build)
+        return build
+
+    return register
+
+
+def number(n: int):
+    """A 64-bit integer constant."""
+    return ir.Constant(I64, n)
+
+
+def element(b, stored, address, index):
+    """A pointer to an element of an array."""
+    return b.gep(b.inttoptr(address, stored.as_pointer()), [index], source_etype=stored)
+
+
+def declared(b, name, result, arguments):
+    """A C function of this signature in the module being built."""
+    known = b.module.globals.get(name)
+    return known or ir.Function(b.module, ir.FunctionType(result, arguments), name)
+
+
+# -- loads and stores ----------------------------------------------------------------------------
+def _alias_metadata(module):
+    """(list of the scope of loads, list of the scope of stores), made once a module."""
+    known = getattr(module, "_graphad_scopes", None)
+    if known is None:
+        domain = module.add_metadata(["graphad"])
+        loads = module.add_metadata([module.add_metadata(["loads", domain])])
+        stores = module.add_metadata([module.add_metadata(["stores", domain])])
+        known = module._graphad_scopes = (loads, stores)
+    return known
+
+
+def _scoped(b, instruction, is_load):
+    own, other = _alias_metadata(b.module)[:: 1 if is_load else -1]
+    instruction.set_metadata("alias.scope", own)
+    instruction.set_metadata("noalias", other)
+
+
+def _make_load(code, scoped):
+    stored = STORED[code]
+
+    def load(b, address, index):
+        value = b.load(element(b, stored, address, index), typ=stored)
+        if scoped:
+            _scoped(b, value, True)
+        if code == "b1":
+            return b.icmp_unsigned("!=", value, ir.Constant(stored, 0))
+        return value
+
+    return load
+
+
+def _make_store(code, scoped):
+    stored = STORED[code]
+
+    def store(b, address, index, value):
+        value = b.zext(value, stored) if code == "b1" else value
+        instruction = b.store(value, element(b, stored, address, index))
+        if scoped:
+            _scoped(b, instruction, False)
+
+    return store
+
+
+def _make_block(code):
+    """A stack buffer of BLOCK elements, as an address."""
+
+    def block(b):
+        with b.goto_entry_block():
+            buffer = b.alloca(ir.ArrayType(STORED[code], BLOCK))
+            buffer.align = 64
+        return b.ptrtoint(buffer, I64)
+
+    return block
+
+
+# -- reductions of a block -----------------------------------------------------------------------
+def _combine(b, kind, code, x, y):
+    floating = code[0] == "f"
+    if kind == "sum":
+        return b.fadd(x, y) if floating else b.add(x, y)
+    if kind == "prod":
+        return b.fmul(x, y) if floating else b.mul(x, y)
+    order = ">" if kind == "max" else "<"
+    if not floating:
+        compare = b.icmp_unsigned if code[0] in "ub" else b.icmp_signed
+        return b.select(compare(order, y, x), y, x)
+    # nan wins and stays: y > x, or y is nan.
+    better = b.or_(b.fcmp_ordered(order, y, x), b.fcmp_unordered("uno", y, y))
+    return b.select(better, y, x)
+
+
+def counted(b, start, stop, body):
+    """A loop over integers; body(k) appends its instructions."""
+    before = b.block
+    head, inside, after = (b.append_basic_block(n) for n in ("head", "body", "after"))
+    b.branch(head)
+    b.position_at_end(head)
+    k = b.phi(I64)
+    k.add_incoming(start, before)
+    b.cbranch(b.icmp_signed("<", k, stop), inside, after)
+    b.position_at_end(inside)
+    body(k)
+    k.add_incoming(b.add(k, number(1), flags=("nsw",)), b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
+def _make_reduce(kind, code):
+    """Combine m elements of a block: LANES at a time, then a tree of halves, then the rest.
+
+    The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
+    """
+    stored = STORED[code]
+    vector = ir.VectorType(stored, LANES)
+
+    def reduce(b, first, address, m):
+        with b.goto_entry_block():
+            out, lanes = b.alloca(stored), b.alloca(vector)
+        b.store(first, out)
+        rounds = b.udiv(m, number(LANES))
+
+        def wide(k):
+            got = b.load(element(b, vector, address, k), typ=vector)
+            got.align = int(code[1])
+            return got
+
+        def add_lanes(k):
+            b.store(_combine(b, kind, code, b.load(lanes, typ=vector), wide(k)), lanes)
+
+        def add_one(k):
+            value = b.load(element(b, stored, address, k), typ=stored)
+            b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
+
+        with b.if_then(b.icmp_signed(">", rounds, number(0))):
+            b.store(wide(number(0)), lanes)
+            counted(b, number(1), rounds, add_lanes)
+            total = _tree(b, kind, code, b.load(lanes, typ=vector))
+            b.store(_combine(b, kind, code, b.load(out, typ=stored), total), out)
+        counted(b, b.mul(rounds, number(LANES)), m, add_one)
+        return b.load(out, typ=stored)
+
+    return reduce
+
+
+def _tree(b, kind, code, lanes):
+    width = LANES
+    while width > 1:
+        width //= 2
+        low = ir.Constant(ir.VectorType(I32, width), list(range(width)))
+        high = ir.Constant(ir.VectorType(I32, width), list(range(width, 2 * width)))
+        x, y = b.shuffle_vector(lanes, lanes, low), b.shuffle_vector(lanes, lanes, high)
+        lanes = _combine(b, kind, code, x, y)
+    return b.extract_element(lanes, ir.Constant(I32, 0))
+
+
+@word()
+def wide_vectors(b):
+    """Let LLVM use 512-bit vectors in this function where the CPU has them."""
+    if llvm.get_host_cpu_features().get("avx512f"):
+        set.add(b.function.attributes, '"prefer-vector-width"="512"')
+
+
+# -- tables, calls and memory: the executor's words ----------------------------------------------
+POINTER = ir.IntType(8).as_pointer()
+KERNEL = ir.FunctionType(I64, [I64, I64, I64])
+MOST_THREADS = 64
+
+
+@word("i8 i8", "i8")
+def integer(b, table, k):
+    """The k-th integer of a table."""
+    return b.load(element(b, I64, table, k), typ=I64)
+
+
+@word("i8 i8 i8")
+def put(b, table, k, value):
+    """table[k] = value."""
+    b.store(value, element(b, I64, table, k))
+
+
+@word("i8 i8", "i8")
+def slot(b, table, k):
+    """The table from its k-th slot."""
+    return b.add(table, b.shl(k, number(3)))
+
+
+@word("i8 i8 i8", "i8")
+def exchange(b, table, k, value):
+    """table[k], value = value, table[k] in one atomic step."""
+    return b.atomic_rmw("xchg", element(b, I64, table, k), value, "seq_cst")
+
+
+@word("i8 i8 i8 i8", "i8")
+def call_kernel(b, address, table, start, stop):
+    """Call a kernel by address; its status."""
+    return b.call(b.inttoptr(address, KERNEL.as_pointer()), [table, start, stop])
+
+
+def _make_invoke(count):
+    """Call a C function of so many integers or addresses that returns one."""
+
+    def invoke(b, address, *values):
+        kind = ir.FunctionType(I64, [I64] * count)
+        return b.call(b.inttoptr(address, kind.as_pointer()), values)
+
+    return invoke
+
+
+for _n in range(10):
+    WORDS[f"invoke{_n}"] = Primitive(("i8",) * (_n + 1), "i8", _make_invoke(_n))
+
+
+@word("i8", "i8")
+def stack(b, size):
+    """Memory for this call, of a constant number of bytes; its address."""
+    with b.goto_entry_block():
+        buffer = b.alloca(ir.ArrayType(ir.IntType(8), size.constant))
+        buffer.align = 64
+    return b.ptrtoint(buffer, I64)
+
+
+def _thread_main(module):
+    """A thread's function: runs the kernel of its job (address, table, start, stop, status)."""
+    if "graphad_thread" in module.globals:
+        return module.globals["graphad_thread"]
+    function = ir.Function(module, ir.FunctionType(POINTER, [POINTER]), "graphad_thread")
+    function.linkage = "internal"
+    b = ir.IRBuilder(function.append_basic_block())
+    job = b.ptrtoint(function.args[0], I64)
+    address, table, start, stop = (integer(b, job, number(k)) for k in range(4))
+    put(b, job, number(4), call_kernel(b, address, table, start, stop))
+    b.ret(ir.Constant(POINTER, None))
+    return function
+
+
+@word("i8 i8 i8", "b1")
+def start_thread(b, jobs, threads, k):
+    """Start a thread for the k-th job of a table; whether it could be."""
+    kinds = [POINTER, POINTER, ir.FunctionType(POINTER, [POINTER]).as_pointer(), POINTER]
+    create = declared(b, "pthread_create", I32, kinds)
+    job = b.inttoptr(slot(b, jobs, b.mul(k, number(5))), POINTER)
+    handle = b.inttoptr(slot(b, threads, k), POINTER)
+    nothing = ir.Constant(POINTER, None)
+    failed = b.call(create, [handle, nothing, _thread_main(b.module), job])
+    return b.icmp_signed("==", failed, ir.Constant(I32, 0))
+
+
+@word("i8 i8")
+def join_thread(b, threads, k):
+    """Wait for the k-th thread."""
+    join = declared(b, "pthread_join", I32, [I64, POINTER])
+    b.call(join, [integer(b, threads, k), ir.Constant(POINTER, None)])
+
+
+@word("i8 i8")
+def call_product(b, address, table):
+    """Call BLAS ?gemm, whose 13 arguments are pointers that stand in the table from slot 0."""
+    kind = ir.FunctionType(ir.VoidType(), [I64] * 13)
+    values = [integer(b, table, number(k)) for k in range(13)]
+    b.call(b.inttoptr(address, kind.as_pointer()), values)
+
+
+@word("i8", "i8")
+def allocate(b, size):
+    """malloc, as an address; 0 when there is no memory."""
+    return b.call(declared(b, "malloc", I64, [I64]), [size])
+
+
+@word("i8")
+def release(b, address):
+    """free."""
+    b.call(declared(b, "free", ir.VoidType(), [I64]), [address])
+
+
+@word("i8 i8 i8")
+def copy_bytes(b, to, source, size):
+    """memcpy."""
+    b.call(declared(b, "memcpy", I64, [I64, I64, I64]), [to, source, size])
+
+
+@word("i8 i8")
+def fill_zero(b, to, size):
+    """memset to zero."""
+    b.call(declared(b, "memset", I64, [I64, I32, I64]), [to, ir.Constant(I32, 0), size])
+
+
+# -- mathematics ---------------------------------------------------------------------------------
+def _make_body(name, code):
+    """A call of an arithmetic body, which is defined once a module and inlined."""
+
+    def call(b, *values):
+        return b.call(vecmath.defined(b.module, name, code), values)
+
+    return call
+
+
+def _make_library(name, count, code):
+    """The C library's function."""
+
+    def call(b, *values):
+        kind = STORED[code]
+        full = name if code == "f8" else f"{name}f"
+        return b.call(declared(b, full, kind, [kind] * count), values)
+
+    return call
+
+
+def _make_llvm(name, code):
+    """One of LLVM's own functions, an instruction where the CPU has it."""
+
+    def call(b, x):
+        kind = STORED[code]
+        suffix = "f64" if code == "f8" else "f32"
+        return b.call(declared(b, f"llvm.{name}.{suffix}", kind, [kind]), [x])
+
+    return call
+
+
+LIBRARY = {
+    "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 1, "cosh": 1,
+    "log2": 1, "log10": 1, "atan2": 2, "pow": 2, "hypot": 2,
+}  # fmt: skip
+
+
+def _typed_words():
+    for code in STORED:
+        WORDS[f"load_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, True))
+        WORDS[f"peek_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, False))
+        WORDS[f"store_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, True))
+        WORDS[f"keep_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, False))
+        WORDS[f"block_{code}"] = Primitive((), "i8", _make_block(code))
+        if code == "b1":
+            continue
+        for kind in ("sum", "prod", "max", "min"):
+            WORDS[f"{kind}_{code}"] = Primitive((code, "i8", "i8"), code, _make_reduce(kind, code))
+    for code in ("f8", "f4"):
+        for name, body in vecmath.BODIES.items():
+            count = body.__code__.co_argcount
+            WORDS[f"{name}_{code}"] = Primitive((code,) * count, code, _make_body(name, code))
+        for name, count in LIBRARY.items():
+            known = _make_library(name, count, code)
+            WORDS.setdefault(f"{name}_{code}", Primitive((code,) * count, code, known))
+        for name in ("sqrt", "floor"):
+            WORDS[f"{name}_{code}"] = Primitive((code,), code, _make_llvm(name, code))
+
+
+_typed_words()
