@@ -16,6 +16,7 @@ from graphad.ops.value import lift
 from graphad.pipeline import Compiled, Lowered
 from graphad.runtime import gate
 from graphad.spec import Dim, Spec
+from graphad.timings import timed
 from graphad.trace import pytree
 from graphad.trace.guards import clear_errors, no_random_numbers
 from graphad.trace.run import active, signature_of, trace, underlying
@@ -121,7 +122,8 @@ class Function:
         prepared = self._known.get(key)
         if prepared is None:
             prepared = self._prepare(key, tree, specs)
-            self._remember(args, kwargs, leaves, prepared)
+            with timed("gate"):
+                self._remember(args, kwargs, leaves, prepared)
         if out is not None:
             return self._into(prepared, prepared_leaves, out)
         return pytree.unflatten(prepared.tree, prepared.compiled.call(prepared_leaves))
@@ -275,7 +277,8 @@ class Function:
                 with no_random_numbers(self._f), clear_errors():
                     return self._f(*args, **kwargs)
 
-            graph, out_tree = trace(run, specs, names, self._where)
+            with timed("trace"):
+                graph, out_tree = trace(run, specs, names, self._where)
             options = {k: self._options[k] for k in ("cache", "fastmath", "parallel")}
             found = self._lowered[key] = (Lowered(graph, self.__name__, **options), out_tree)
         return found

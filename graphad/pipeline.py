@@ -23,6 +23,7 @@ from graphad.runtime import executor, gate
 from graphad.runtime.build import FASTMATH, llvm_of
 from graphad.runtime.image import Image, make_image
 from graphad.spec import Spec
+from graphad.timings import timed
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by S
 def run_passes(passes, stage: Any, watch: Callable[[str, Any], None] | None = None) -> Any:
     """Run passes in order, checking each result; `watch(name, result)` sees every stage."""
     for step in passes:
-        stage = step.check(step.run(stage))
+        with timed(step.name):
+            stage = step.run(stage)
+        with timed("check"):
+            stage = step.check(stage)
         if watch is not None:
             watch(step.name, stage)
     return stage
@@ -79,6 +83,10 @@ class Lowered:
     @cached_property
     def kernels(self) -> list[Kernel | None]:
         """One kernel a region; None for library calls."""
+        with timed("emit"):
+            return self._kernels()
+
+    def _kernels(self) -> list[Kernel | None]:
         found: list[Kernel | None] = []
         for region in self.program.regions:
             if isinstance(region, Loop):
@@ -130,7 +138,9 @@ class Lowered:
         """Machine code for this program."""
         program = self.program
         captured = list(self.graph.captured)
-        image = make_image(program, self.kernels, captured, self.cache, self.parallel)
+        kernels = self.kernels
+        with timed("image"):
+            image = make_image(program, kernels, captured, self.cache, self.parallel)
         buffers = program.buffers
         image.releases = not all(isinstance(r, Straight) for r in program.regions)
         inputs = tuple(buffers[b].spec for b in program.inputs)

@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors"],
+    ["errors", "timings"],
     ["spec"],
     ["op"],
     ["graph"],

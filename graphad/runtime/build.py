@@ -11,6 +11,7 @@ import llvmlite.binding as llvm
 
 from graphad.runtime import cache
 from graphad.runtime.translate import translate
+from graphad.timings import timed
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Counters:
 
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
+CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
 
@@ -50,7 +52,8 @@ def _symbol(name: str) -> str:
 
 
 def _load(name: str) -> int:
-    code = cache.load(name)
+    with timed("read the cache"):
+        code = cache.load(name)
     if code is None:
         return 0
     try:
@@ -62,21 +65,22 @@ def _load(name: str) -> int:
 
 
 def _linked(name: str, code: bytes) -> int:
-    engine = _engine()
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return engine.get_function_address(_symbol(name))
+    with timed("link"):
+        engine = _engine()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        return engine.get_function_address(_symbol(name))
 
 
-@lru_cache(maxsize=1)
-def _machine():
+@lru_cache(maxsize=2)
+def _machine(opt: int = 2):
     """Code for this very CPU."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
-        opt=2,
+        opt=opt,
         jit=True,
     )
 
@@ -92,17 +96,32 @@ def _engine():
 def _optimised(source: str, symbol: str) -> Any:
     """The LLVM module of a kernel after LLVM's passes."""
     machine = _machine()
-    module = llvm.parse_assembly(translate(source, symbol, source.startswith(FASTMATH)))
+    with timed("translate"):
+        text = translate(source, symbol, source.startswith(FASTMATH))
+    with timed("LLVM parse"):
+        module = llvm.parse_assembly(text)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = True
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    if source.startswith(CONTROL):
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+    else:
+        passes = builder.getModulePassManager()
+    with timed("LLVM passes"):
+        passes.run(module, builder)
     return module
 
 
 def _compile(name: str, source: str, keep: bool) -> int:
-    code = _machine().emit_object(_optimised(source, _symbol(name)))
+    machine = _machine(0 if source.startswith(CONTROL) else 2)
+    module = _optimised(source, _symbol(name))
+    with timed("machine code"):
+        code = machine.emit_object(module)
     COUNTERS.compiled += 1
     if keep:
-        cache.save(name, code)
+        with timed("write the cache"):
+            cache.save(name, code)
     return _linked(name, code)

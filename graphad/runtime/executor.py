@@ -6,6 +6,8 @@ that calls are reentrant. `image.py` writes images; the layout of the header is 
 
 from __future__ import annotations
 
+from graphad.runtime.build import CONTROL
+
 LENGTH = 0  # slots of the frame
 EXECUTE, PREPARE, LAYOUT = 1, 2, 3  # addresses; LAYOUT is 0 when all dims are static
 INPUTS_AT, INPUTS = 4, 5
@@ -33,7 +35,7 @@ SPLIT_WORK = 2_000_000
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
-PREPARE_SOURCE = f"""
+PREPARE_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     at = integer(table, {INPUTS_AT})
     symbols = integer(table, {SYMBOLS_AT})
@@ -115,7 +117,7 @@ def kernel(table, start, stop):
     return 0
 """
 
-EXECUTE_SOURCE = f"""
+EXECUTE_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     status = 0
     arena = integer(table, {ARENA})
@@ -162,7 +164,7 @@ def kernel(table, start, stop):
     return status
 """
 
-FINISH_SOURCE = f"""
+FINISH_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     for group in range(2):
         at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
@@ -182,7 +184,7 @@ def kernel(table, start, stop):
 
 # Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
 # the bytes from one to the next for A, B and C.
-PRODUCT_SOURCE = """
+PRODUCT_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     function = integer(table, 13)
     for which in range(3):  # a leading dim of an empty array must still be 1
@@ -197,7 +199,7 @@ def kernel(table, start, stop):
     return 0
 """
 
-FILL_SOURCE = """
+FILL_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     fill_zero(integer(table, 0), integer(table, 1))
     return 0

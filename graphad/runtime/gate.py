@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from graphad.runtime import executor as x
-from graphad.runtime.build import kernel_address
+from graphad.runtime.build import CONTROL, kernel_address
 from graphad.runtime.image import Image
 
 # A gate: an array of integers that is the built-in function's `self`.
@@ -48,7 +48,7 @@ ALIGNED = 0x100
 CARRAY = 0x501  # contiguous, aligned, writeable
 STACK = 8192  # bytes of a frame that needs no malloc
 
-GATE_SOURCE = f"""
+GATE_SOURCE = f"""{CONTROL}\
 def gate(self, args, count, names):
     here = integer(self, {DATA_AT // 8})
     api = integer(here, {API})

@@ -15,7 +15,7 @@ from graphad.emit.kernel import Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
-from graphad.runtime.build import kernel_address
+from graphad.runtime.build import CONTROL, kernel_address
 from graphad.spec import Dim
 
 
@@ -282,7 +282,7 @@ def layout_source(w: Writer) -> str:
     """The kernel that writes what depends on symbolic dims into a frame."""
     first = w.data[x.SYMBOLS_AT]
     names = {s: f"d{i}" for s, i in w.symbols.items()}
-    lines = ["def kernel(table, start, stop):"]
+    lines = [CONTROL + "def kernel(table, start, stop):"]
     lines += [f"    {names[s]} = integer(table, {first + i})" for s, i in w.symbols.items()]
     checks = dict.fromkeys((need, size) for need, size, _ in w.program.checks)
     for need, size in checks:

@@ -47,6 +47,35 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     return str(module)
 
 
+def _plain_names(definition) -> set[str]:
+    """Variables that need no place in memory: set once, and read only in that block or inside."""
+    homes: dict[str, list[tuple]] = {}
+    uses: list[tuple[str, tuple]] = []
+    stack: list[tuple[Any, tuple]] = [(definition.body, ())]
+    while stack:
+        statements, path = stack.pop()
+        for k, s in enumerate(statements):
+            inner = getattr(s, "body", None) if not isinstance(s, ast.Expr) else None
+            here = (*path, k)
+            for field, value in ast.iter_fields(s):
+                if field in ("body", "orelse") and inner is not None:
+                    stack.append((value, (*here, field)))
+                    continue
+                owner = (*here, "body") if isinstance(s, ast.For) and field == "target" else path
+                for part in value if isinstance(value, list) else [value]:
+                    for n in ast.walk(part) if isinstance(part, ast.AST) else ():
+                        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
+                            twice = isinstance(s, ast.AugAssign)
+                            homes.setdefault(n.id, []).extend([owner] * (1 + twice))
+                        elif isinstance(n, ast.Name):
+                            uses.append((n.id, path))
+    plain = {name for name, at in homes.items() if len(at) == 1}
+    for name, path in uses:
+        if name in plain and path[: len(homes[name][0])] != homes[name][0]:
+            plain.discard(name)
+    return plain
+
+
 class _Translator:
     """Appends the instructions of one function."""
 
@@ -54,23 +83,28 @@ class _Translator:
         self.function = function
         self.flags = flags
         self.entry = function.append_basic_block("entry")
-        self.b = ir.IRBuilder(function.append_basic_block("start"))
+        self.b: Any = ir.IRBuilder(function.append_basic_block("start"))
         self.start = self.b.block
         self.variables: dict[str, tuple[str, Any]] = {}
         self.leave: list[Any] = []
-        self.seen: dict[str, Typed] = {}
+        self.plain: set[str] = set()
+        self.values: dict[str, Typed] = {}
 
     def run(self, definition, parameters):
         """The whole body."""
+        self.plain = _plain_names(definition)
         for name, argument in zip(parameters, self.function.args, strict=True):
             self._set(name, Typed("i8", argument))
         self._block(definition.body)
-        if not self.b.block.is_terminated:
+        if not self._ended():
             self.b.ret(number(0))
         ir.IRBuilder(self.entry).branch(self.start)
 
     # -- variables -------------------------------------------------------------------------------
     def _set(self, name, value: Typed):
+        if name in self.plain:
+            self.values[name] = value
+            return
         known = self.variables.get(name)
         if known is None:
             code = "i8" if value.code == LITERAL else value.code
@@ -95,10 +129,14 @@ class _Translator:
             return ir.Constant(HELD[code], float(constant))
         return ir.Constant(HELD[code], int(constant))
 
+    def _ended(self) -> bool:
+        block: Any = self.b.block
+        return block.is_terminated
+
     # -- statements ------------------------------------------------------------------------------
     def _block(self, statements):
         for s in statements:
-            if self.b.block.is_terminated:
+            if self._ended():
                 return
             getattr(self, f"_do_{type(s).__name__}")(s)
 
@@ -139,7 +177,7 @@ class _Translator:
         self.leave.append(after)
         self._block(statements)
         self.leave.pop()
-        if not self.b.block.is_terminated:
+        if not self._ended():
             again()
         self.b.position_at_end(after)
 
@@ -173,6 +211,8 @@ class _Translator:
     def _load(self, name) -> Typed:
         if name == "BLOCK":
             return Typed(LITERAL, None, BLOCK)
+        if name in self.plain:
+            return self.values[name]
         code, place = self.variables[name]
         return Typed(code, self.b.load(place, typ=HELD[code]))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dis
+import pickle
+import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +19,12 @@ from graphad.trace.tensor import ASSEMBLE
 def no_random_numbers(f: Callable):
     """An error when NumPy's generators were used inside: one draw would be frozen for ever."""
     f = getattr(f, "__wrapped__", f)
-    generators = _generators(f)
+    ready = "numpy.random" in sys.modules
+    generators = _generators(f) if ready else []
     before = [_state(g) for g in generators]
     yield
-    if any(_state(g) != b for g, b in zip(generators, before, strict=True)):
+    drawn = any(_state(g) != b for g, b in zip(generators, before, strict=True))
+    if drawn or not ready and "numpy.random" in sys.modules and _started():
         raise TraceError(
             "np.random inside a traced function",
             "the draw would be frozen into the kernel",
@@ -48,7 +52,12 @@ def _generators(f):
 def _state(generator):
     bits = getattr(generator, "bit_generator", None)
     state = generator._bit_generator.state if bits is None else bits.state
-    return repr(state)
+    return pickle.dumps(state)
+
+
+def _started() -> bool:
+    """Whether NumPy's global generator, new in this process, has been drawn from."""
+    return np.random.mtrand._rand._bit_generator.state["state"]["pos"] != 624
 
 
 def _drawing_line(f) -> Where:
