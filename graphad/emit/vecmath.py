@@ -1,144 +1,39 @@
-"""Bodies of exp, expm1, log, log1p and tanh in plain arithmetic, which LLVM vectorises.
+"""Bodies of the transcendental functions in plain arithmetic, which LLVM vectorises.
 
 Written once as arithmetic on `Real`s, for f64 and f32. Each is an inlined function, so a kernel
-gets its instructions in place: no call, no branch, an explicit fused multiply-add, no fast-math. Right at
-±0, subnormals, ±inf and nan; `tests/test_vecmath.py` has the bounds.
+gets its instructions in place: no call, no branch, an explicit fused multiply-add, no fast-math.
+Right at ±0, subnormals, ±inf and nan; docs/accuracy.md has the measured errors.
 
-Sources: the reductions and log's coefficients are fdlibm's (e_log.c, Sun Microsystems 1993);
-exp's polynomial is Taylor's on |r| <= ln(2)/2; log1p's correction is Kahan's (HP-15C handbook).
+Sources: the reductions and log's coefficients are fdlibm's (Sun Microsystems, 1993: e_log.c,
+k_sin.c, e_asin.c); arctan's reduction at tan(pi/8) is Cephes' (S. L. Moshier, 1989); log1p's
+correction is Kahan's (HP-15C handbook); the reduction by pi/2 in parts is W. J. Cody and W. Waite's
+(Software Manual for the Elementary Functions, 1980). Other polynomials: tests/fit_coefficients.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import ir
 
-
-@dataclass(frozen=True)
-class Format:
-    """What differs between f64 and f32."""
-
-    code: str
-    real: Any
-    integer: Any
-    mantissa: int
-    bias: int
-    round: float  # 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
-    ln2_high: float  # ln(2) with so few bits that k * ln2_high is exact
-    ln2_low: float
-    exp_range: tuple[float, float]  # beyond, exp is 0 or inf
-    exp_terms: int
-    log_terms: tuple[float, ...]  # of 2 atanh(s)/s - 2 in s², lowest first
-    smallest_normal: float
+from graphad.emit import coefficients
+from graphad.emit.real import (
+    DOUBLE,
+    FORMATS,
+    Pair,
+    Real,
+    power_of_two,
+    quick_two_sum,
+    quotient,
+    rarely,
+    two_product,
+    two_sum,
+)
 
 
-DOUBLE = Format(
-    "f8", ir.DoubleType(), ir.IntType(64), 52, 1023, 6755399441055744.0,
-    6.93147180369123816490e-01, 1.90821492927058770002e-10, (-746.0, 710.0), 13,
-    (6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
-     2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
-     1.479819860511658591e-01), 2.0**-1022,
-)  # fmt: skip
-SINGLE = Format(
-    "f4", ir.FloatType(), ir.IntType(32), 23, 127, 12582912.0,
-    0.693359375, -2.12194440e-4, (-104.5, 89.5), 8,
-    (2 / 3, 2 / 5, 2 / 7, 2 / 9, 2 / 11), 2.0**-126,
-)  # fmt: skip
-FORMATS = {"f8": DOUBLE, "f4": SINGLE}
-
-
-class Real:
-    """A floating-point value in a function being built; arithmetic appends instructions."""
-
-    __slots__ = ("b", "f", "v")
-
-    def __init__(self, builder, fmt: Format, value):
-        self.b, self.f, self.v = builder, fmt, value
-
-    def like(self, value) -> Real:
-        """A constant."""
-        if isinstance(value, Real):
-            return value
-        return Real(self.b, self.f, ir.Constant(self.f.real, float(value)))
-
-    def _new(self, value) -> Real:
-        return Real(self.b, self.f, value)
-
-    def __add__(self, o):
-        return self._new(self.b.fadd(self.v, self.like(o).v))
-
-    def __radd__(self, o):
-        return self.like(o) + self
-
-    def __sub__(self, o):
-        return self._new(self.b.fsub(self.v, self.like(o).v))
-
-    def __rsub__(self, o):
-        return self.like(o) - self
-
-    def __mul__(self, o):
-        return self._new(self.b.fmul(self.v, self.like(o).v))
-
-    def __rmul__(self, o):
-        return self.like(o) * self
-
-    def __truediv__(self, o):
-        return self._new(self.b.fdiv(self.v, self.like(o).v))
-
-    def __neg__(self):
-        return self._new(self.b.fneg(self.v))
-
-    def __lt__(self, o):
-        return self.b.fcmp_ordered("<", self.v, self.like(o).v)
-
-    def __gt__(self, o):
-        return self.b.fcmp_ordered(">", self.v, self.like(o).v)
-
-    def __eq__(self, o):  # type: ignore[override]
-        return self.b.fcmp_ordered("==", self.v, self.like(o).v)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def fma(self, y, z) -> Real:
-        """self * y + z, rounded once."""
-        return self._new(self.b.fma(self.v, self.like(y).v, self.like(z).v))
-
-    def where(self, condition, other) -> Real:
-        """condition ? self : other."""
-        return self._new(self.b.select(condition, self.v, self.like(other).v))
-
-    def bits(self):
-        """The bit pattern as an integer."""
-        return self.b.bitcast(self.v, self.f.integer)
-
-    def from_bits(self, integer) -> Real:
-        """The value with this bit pattern."""
-        return self._new(self.b.bitcast(integer, self.f.real))
-
-    def whole(self, n):
-        """An integer constant."""
-        return ir.Constant(self.f.integer, n)
-
-    def magnitude(self) -> Real:
-        """The absolute value."""
-        mask = (1 << (8 * int(self.f.code[1]) - 1)) - 1
-        return self.from_bits(self.b.and_(self.bits(), self.whole(mask)))
-
-    def with_sign_of(self, other: Real) -> Real:
-        """copysign."""
-        top = 1 << (8 * int(self.f.code[1]) - 1)
-        return self.from_bits(
-            self.b.or_(self.magnitude().bits(), self.b.and_(other.bits(), self.whole(top)))
-        )
-
-
-def power_of_two(like: Real, k) -> Real:
-    """2**k for an integer k in the normal range."""
-    biased = like.b.add(k, like.whole(like.f.bias))
-    return like.from_bits(like.b.shl(biased, like.whole(like.f.mantissa)))
+def numbers(x: Real, name: str) -> tuple[float, ...]:
+    """Fitted coefficients, or the parts of a constant, in the format of x."""
+    return getattr(coefficients, f"{name}_{x.f.code.upper()}")
 
 
 def polynomial(x: Real, coefficients) -> Real:
@@ -149,19 +44,38 @@ def polynomial(x: Real, coefficients) -> Real:
     return out
 
 
+# -- exponentials --------------------------------------------------------------------------------
 def reduced(x: Real):
-    """(k, r, m): x = k ln 2 + r with |r| <= ln(2)/2, and m = expm1(r) by a polynomial."""
+    """(t, r, m): x = k ln 2 + r with |r| <= ln(2)/2, k in the low bits of t, m = expm1(r)."""
+    t, high, low = reduced_pair(x)
+    r = high + low
+    return t, r, (r * r).fma(tail_of_exp(r), r)
+
+
+def reduced_pair(x: Real):
+    """(t, r, low): the same, r with its rounding error."""
     f = x.f
     t = x.fma(1.0 / math.log(2.0), f.round)
     k = t - f.round
-    r = (-k).fma(f.ln2_low, (-k).fma(f.ln2_high, x))
-    tail = polynomial(r, [1.0 / math.factorial(n) for n in range(2, f.exp_terms + 1)])
-    return t, r, (r * r).fma(tail, r)
+    high = (-k).fma(f.ln2_high, x)  # exact
+    r = (-k).fma(f.ln2_low, high)
+    return t, r, (-k).fma(f.ln2_low, high - r)
+
+
+def tail_of_exp(r: Real) -> Real:
+    """(exp(r) - 1 - r) / r², by Taylor's series."""
+    return polynomial(r, [1.0 / math.factorial(n) for n in range(2, r.f.exp_terms + 1)])
 
 
 def whole_part(t: Real):
     """The integer that rounding left in the low bits of t."""
     return t.b.sub(t.bits(), t.like(t.f.round).bits())
+
+
+def halves(x: Real, k) -> tuple[Real, Real]:
+    """2**k as a product of two, so that neither overflows nor is subnormal."""
+    half = x.b.ashr(k, x.whole(1))
+    return power_of_two(x, half), power_of_two(x, x.b.sub(k, half))
 
 
 def clamped(x: Real) -> Real:
@@ -174,50 +88,125 @@ def clamped(x: Real) -> Real:
 def exp(x: Real) -> Real:
     """e**x. The scale is applied in two halves, so that subnormal results are right."""
     t, _, m = reduced(clamped(x))
-    k = whole_part(t)
-    half = x.b.ashr(k, x.whole(1))
-    return ((m + 1.0) * power_of_two(x, half)) * power_of_two(x, x.b.sub(k, half))
+    a, b = halves(x, whole_part(t))
+    return ((m + 1.0) * a) * b
+
+
+def expm1_pair(x: Real) -> tuple[Pair, Real]:
+    """(p, scale): e**x - 1 = p scale, for x in the range of exp."""
+    t, r, low = reduced_pair(x)
+    a, b = halves(x, whole_part(t))
+    rest = (r * r).fma(tail_of_exp(r), low)
+    # a (1 + r + rest) - 1/b, all divided by b: exact but for the last sum.
+    whole = two_sum(a, -(1.0 / b))
+    grown = two_sum(whole.high, a * r)
+    return quick_two_sum(grown.high, grown.low + (a * rest + whole.low)), b
 
 
 def expm1(x: Real) -> Real:
     """e**x - 1, exact at ±0 and relative near it."""
-    t, _, m = reduced(clamped(x))
-    k = whole_part(t)
-    half = x.b.ashr(k, x.whole(1))
-    a, b = power_of_two(x, half), power_of_two(x, x.b.sub(k, half))
-    scaled = (a * m).fma(b, a.fma(b, -1.0))
-    big = x > 0.5 * x.f.exp_range[1]  # where the -1 is lost and a*b may overflow before
-    out = (((m + 1.0) * a) * b).where(big, scaled)
-    return x.where(x == 0.0, out)
+    p, scale = expm1_pair(clamped(x))
+    return x.where(x == 0.0, p.sum() * scale)
 
 
-def log_of_normal(x: Real, shift: float = 0.0) -> Real:
-    """log(x) - shift * ln 2 for x > 0 normal; fdlibm's e_log.c."""
+def tanh(x: Real) -> Real:
+    """m / (m + 2) with m = expm1(2|x|), both with their rounding errors."""
+    size = x.magnitude()
+    size = x.like(22.0).where(size > 22.0, size)  # where it is 1
+    p, b = expm1_pair(size * 2.0)
+    m = Pair(p.high * b, p.low * b)
+    d = two_sum(m.high, x.like(2.0))
+    out = quotient(m, Pair(d.high, d.low + m.low)).sum()
+    return x.where(x == 0.0, out.with_sign_of(x))
+
+
+def exp_pair(x: Real) -> tuple[Pair, Real, Real]:
+    """(p, a, b): e**x = p a b, with p near 1."""
+    t, r, low = reduced_pair(x)
+    a, b = halves(x, whole_part(t))
+    p = quick_two_sum(x.like(1.0), r)
+    return quick_two_sum(p.high, p.low + (r * r).fma(tail_of_exp(r), low)), a, b
+
+
+def half_exp(size: Real) -> tuple[Pair, Real]:
+    """(e**x / 2, e**-x / 2) for x >= 0."""
+    top = size.f.exp_range[1] + 2.0  # where the half overflows too
+    p, a, b = exp_pair(size.like(top).where(size > top, size))
+    a = a * 0.5
+    high = (p.high * a) * b
+    return Pair(high, (p.low * a) * b), 0.25 / high
+
+
+def sinh(x: Real) -> Real:
+    """(e**x - e**-x) / 2; an odd polynomial below 1."""
+    size = x.magnitude()
+    grown, shrunk = half_exp(size)
+    large = quick_two_sum(grown.high, -shrunk)
+    large_sum = large.high + (large.low + grown.low)
+    large_sum = grown.high.where(grown.high == math.inf, large_sum)
+    u = size * size
+    small = (size * u).fma(polynomial(u, numbers(x, "SINH")), size)
+    return small.where(size < 1.0, large_sum).with_sign_of(x)
+
+
+def cosh(x: Real) -> Real:
+    """(e**x + e**-x) / 2."""
+    size = x.magnitude()
+    grown, shrunk = half_exp(size)
+    out = grown.high + (shrunk + grown.low)
+    return grown.high.where(grown.high == math.inf, out)
+
+
+# -- logarithms ----------------------------------------------------------------------------------
+def split(x: Real, f=None):
+    """(exponent as a Real, mantissa - 1): x = 2**e m with m between sqrt(1/2) and sqrt(2)."""
     f = x.f
-    root = math.frexp(math.sqrt(0.5))[0]
-    sqrt_half = x.like(root).bits()
+    sqrt_half = x.like(math.sqrt(0.5)).bits()
     e = x.b.ashr(x.b.sub(x.bits(), sqrt_half), x.whole(f.mantissa))
     m = x.from_bits(x.b.sub(x.bits(), x.b.shl(e, x.whole(f.mantissa))))
-    exponent = x.from_bits(x.b.add(e, x.like(f.round).bits())) - (f.round + shift)
+    exponent = x.from_bits(x.b.add(e, x.like(f.round).bits())) - f.round
+    return exponent, m
+
+
+def lifted(x: Real):
+    """(x, or x scaled up where it is subnormal; what to add to its exponent)."""
+    scale = x.f.mantissa + 2
+    tiny = x < x.f.smallest_normal
+    return (x * 2.0**scale).where(tiny, x), x.like(-scale).where(tiny, 0.0)
+
+
+def log_mantissa(m: Real) -> Pair:
+    """log(m) as a pair: z - z²/2, and the rest."""
     z = m - 1.0
     s = z / (m + 1.0)
-    w = s * s
-    r = w * polynomial(w, f.log_terms)
+    u = s * s
     half = (z * z) * 0.5
-    low = s.fma(half + r, exponent * f.ln2_low)
+    high = z - half
+    low = (z - high) - half - (z * 0.5).fma(z, -half)
+    return Pair(high, s.fma(half + u * polynomial(u, numbers(m, "LOG")), low))
+
+
+def log_of_normal(x: Real) -> Real:
+    """log(x) for x > 0 normal; fdlibm's e_log.c."""
+    f = x.f
+    exponent, m = split(x)
+    return _log_sum(f, exponent, m)
+
+
+def _log_sum(f, exponent, m):
+    z = m - 1.0
+    s = z / (m + 1.0)
+    u = s * s
+    half = (z * z) * 0.5
+    low = s.fma(half + u * polynomial(u, numbers(m, "LOG")), exponent * f.ln2_low)
     return exponent.fma(f.ln2_high, z - (half - low))
 
 
 def log(x: Real) -> Real:
     """Natural logarithm; subnormals are scaled up first."""
-    f = x.f
-    tiny = x < f.smallest_normal
-    scale = f.mantissa + 2
-    up = (x * 2.0**scale).where(tiny, x)
-    out = log_of_normal(up)
-    lifted = out - scale * math.log(2.0)
-    out = lifted.where(tiny, out)
-    return edges(x, out, 0.0)
+    up, shift = lifted(x)
+    exponent, m = split(up)
+    return edges(x, _log_sum(x.f, exponent + shift, m), 0.0)
 
 
 def edges(x: Real, out: Real, pole: float) -> Real:
@@ -225,7 +214,39 @@ def edges(x: Real, out: Real, pole: float) -> Real:
     out = x.like(-math.inf).where(x == pole, out)
     out = x.like(math.nan).where(x < pole, out)
     out = x.where(x == math.inf, out)
-    return x.where(x.b.fcmp_unordered("uno", x.v, x.v), out)
+    return x.where(x.unordered(x), out)
+
+
+def _log_in_base(x: Real, base: Pair, unit: Pair | None) -> Real:
+    """log(x) / log(base): `base` is 1 / log(base), `unit` log 2 in that base (None: 1)."""
+    up, shift = lifted(x)
+    exponent, m = split(up)
+    exponent = exponent + shift
+    natural = log_mantissa(m)
+    p = two_product(natural.high, base.high)
+    low = natural.high.fma(base.low, natural.low.fma(base.high, p.low))
+    if unit is None:
+        total = quick_two_sum(exponent, p.high)
+        return edges(x, total.high + (total.low + low), 0.0)
+    whole = two_product(exponent, unit.high)
+    total = quick_two_sum(whole.high, p.high)
+    low = low + exponent.fma(unit.low, whole.low)
+    return edges(x, total.high + (total.low + low), 0.0)
+
+
+def _constant(x: Real, name: str) -> Pair:
+    high, low = numbers(x, name)
+    return Pair(x.like(high), x.like(low))
+
+
+def log2(x: Real) -> Real:
+    """Logarithm to base 2, exact at powers of two."""
+    return _log_in_base(x, _constant(x, "INV_LN2"), None)
+
+
+def log10(x: Real) -> Real:
+    """Logarithm to base 10."""
+    return _log_in_base(x, _constant(x, "INV_LN10"), _constant(x, "LOG10_2"))
 
 
 def log1p(x: Real) -> Real:
@@ -237,16 +258,258 @@ def log1p(x: Real) -> Real:
     return edges(x, out, -1.0)
 
 
-def tanh(x: Real) -> Real:
-    """With m = expm1(2|x|): m / (m + 2) near 0, and 1 - 2 / (m + 2) beyond, which is 1 at inf."""
+# -- trigonometric functions ---------------------------------------------------------------------
+def quarter_turns(x: Real):
+    """(q, r): x = q pi/2 + r, q an integer, r a pair with |r.high| <= pi/4, for |x| <= far."""
+    parts = numbers(x, "HALF_PI")
+    t = x.fma(2.0 / math.pi, x.f.round)
+    k = -(t - x.f.round)
+    p = two_product(k, x.like(parts[1]))
+    r = two_sum(k.fma(parts[0], x), p.high)  # the first product cancels exactly
+    low = k.fma(parts[2], r.low + p.low)
+    return whole_part(t), quick_two_sum(r.high, low)
+
+
+def sin_and_cos(r: Pair) -> tuple[Pair, Pair]:
+    """Of |r| <= pi/4, each as a pair."""
+    x = r.high
+    u = x * x
+    half = u * 0.5
+    t = (x * u).fma(polynomial(u, numbers(x, "SIN")), r.low.fma(-half, r.low))
+    one = 1.0 - half
+    rest = (u * u).fma(polynomial(u, numbers(x, "COS")), (-x).fma(r.low, (1.0 - one) - half))
+    return quick_two_sum(x, t), quick_two_sum(one, rest)
+
+
+def _odd(x: Real, q):
+    return x.b.icmp_signed("!=", x.b.and_(q, x.whole(1)), x.whole(0))
+
+
+def _sine(x: Real, turns: int, name: str) -> Real:
+    q, r = quarter_turns(x)
+    q = x.b.add(q, x.whole(turns))
+    s, c = sin_and_cos(r)
+    out = c.high.where(_odd(x, q), s.high)
+    flip = x.b.shl(x.b.and_(q, x.whole(2)), x.whole(8 * int(x.f.code[1]) - 2))
+    return rarely(x, x.f.far, name, x.from_bits(x.b.xor(out.bits(), flip)))
+
+
+def sin(x: Real) -> Real:
+    """Sine."""
+    return x.where(x == 0.0, _sine(x, 0, "sin"))
+
+
+def cos(x: Real) -> Real:
+    """Cosine."""
+    return _sine(x, 1, "cos")
+
+
+def tan(x: Real) -> Real:
+    """Tangent: sine over cosine, turned where the quarter is odd."""
+    q, r = quarter_turns(x)
+    s, c = sin_and_cos(r)
+    odd = _odd(x, q)
+    out = quotient(Pair(-c.high, -c.low).where(odd, s), s.where(odd, c)).sum()
+    return x.where(x == 0.0, rarely(x, x.f.far, "tan", out))
+
+
+# -- their inverses ------------------------------------------------------------------------------
+def angle(n: Real, d: Real) -> Pair:
+    """arctan(n / d) for 0 <= n <= d, d normal and its reciprocal too."""
+    steep = n > d * 0.41421356
+    less, more = two_sum(n, -d), two_sum(d, n)
+    zero = n.like(0.0)
+    z = quotient(less.where(steep, Pair(n, zero)), more.where(steep, Pair(d, zero)))
+    u = z.high * z.high
+    cube = u * polynomial(u, numbers(n, "ATAN"))
+    t = z.high.fma(cube, z.low.fma(-u, z.low))
+    quarter = [0.5 * p for p in numbers(n, "HALF_PI")[:2]]
+    total = quick_two_sum(n.like(quarter[0]).where(steep, 0.0), z.high)
+    return quick_two_sum(total.high, total.low + (t + n.like(quarter[1]).where(steep, 0.0)))
+
+
+def from_constant(constant: str, x: Real, a: Pair, times: float = 1.0) -> Real:
+    """times * constant - a."""
+    high, low = (times * p for p in numbers(x, constant)[:2])
+    total = two_sum(x.like(high), -a.high)
+    return total.high + (total.low + (low - a.low))
+
+
+def atan(x: Real) -> Real:
+    """Arctangent: pi/2 - arctan(1/|x|) beyond 1."""
     size = x.magnitude()
-    m = expm1(size * 2.0)
-    d = m + 2.0
-    out = (m / d).where(size < 0.55, 1.0 - x.like(2.0) / d)
+    size = x.like(x.f.huge).where(size > x.f.huge, size)
+    steep = size > 1.0
+    one = x.like(1.0)
+    a = angle(one.where(steep, size), size.where(steep, one))
+    out = from_constant("HALF_PI", x, a).where(steep, a.sum())
     return out.with_sign_of(x)
 
 
-BODIES = {"exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh}
+def atan2(y: Real, x: Real) -> Real:
+    """The angle of (x, y): the octant's from the smaller over the larger, then its place."""
+    b, f = x.b, x.f
+    ay, ax = y.magnitude(), x.magnitude()
+    swapped = ay > ax
+    n, d = ax.where(swapped, ay), ay.where(swapped, ax)
+    one, zero = x.like(1.0), x.like(0.0)
+    endless = d == math.inf
+    n = one.where(n == math.inf, zero.where(endless, n))
+    d = one.where(endless, one.where(d == 0.0, d))
+    exponent = b.lshr(d.bits(), x.whole(f.mantissa))
+    top = x.whole(2 * f.bias - 1)
+    exponent = b.select(b.icmp_unsigned(">", exponent, top), top, exponent)
+    turned = b.sub(x.whole(2 * f.bias), exponent)
+    scale = x.from_bits(b.shl(turned, x.whole(f.mantissa)))
+    a = angle(n * scale, d * scale)
+    left = b.icmp_signed("<", x.bits(), x.whole(0))
+    minus = b.xor(swapped, left)
+    signed = Pair(-a.high, -a.low).where(minus, a)
+    half = numbers(x, "HALF_PI")
+
+    def base(k):
+        return x.like(half[k]).where(swapped, x.like(2.0 * half[k]).where(left, 0.0))
+
+    total = two_sum(base(0), signed.high)
+    out = (total.high + (total.low + (base(1) + signed.low))).with_sign_of(y)
+    return (x + y).where(x.unordered(y), out)
+
+
+def _arcsine_parts(x: Real):
+    """(|x| >= 1/2, s, rest): arcsin(s + ...) = s + rest, of |x| or of sqrt((1 - |x|) / 2)."""
+    size = x.magnitude()
+    large = b_not_less(size, 0.5)
+    z = ((1.0 - size) * 0.5).where(large, size * size)
+    root = z.sqrt()
+    s = root.where(large, size)
+    error = ((-s).fma(s, z) / (s + s)).where(large, 0.0)
+    error = s.like(0.0).where(s == 0.0, error)
+    return large, Pair(s, s.fma(z * polynomial(z, numbers(x, "ASIN")), error))
+
+
+def b_not_less(x: Real, limit: float):
+    """x >= limit."""
+    return x.b.fcmp_ordered(">=", x.v, x.like(limit).v)
+
+
+def asin(x: Real) -> Real:
+    """Arcsine: pi/2 - 2 arcsin(sqrt((1 - |x|) / 2)) from 1/2 on; nan beyond 1."""
+    large, s = _arcsine_parts(x)
+    out = from_constant("HALF_PI", x, Pair(s.high * 2.0, s.low * 2.0)).where(large, s.sum())
+    return out.with_sign_of(x)
+
+
+def acos(x: Real) -> Real:
+    """Arccosine, from the same parts."""
+    large, s = _arcsine_parts(x)
+    negative = x < 0.0
+    twice = Pair(s.high * 2.0, s.low * 2.0)
+    far = from_constant("HALF_PI", x, twice, 2.0).where(negative, twice.sum())
+    signed = Pair(-s.high, -s.low).where(negative, s)
+    return far.where(large, from_constant("HALF_PI", x, signed))
+
+
+# -- powers --------------------------------------------------------------------------------------
+def hypot(x: Real, y: Real) -> Real:
+    """sqrt(x² + y²) without overflow on the way; inf wins over nan."""
+    a, b = x.magnitude(), y.magnitude()
+    if x.f is not DOUBLE:
+        p, q = a.to(DOUBLE), b.to(DOUBLE)
+        out = (p * p + q * q).sqrt().to(x.f)
+    else:
+        large = x.b.or_(a > 2.0**510, b > 2.0**510)
+        small = x.b.and_(a < 2.0**-450, b < 2.0**-450)
+        scale = x.like(2.0**-600).where(large, x.like(2.0**600).where(small, 1.0))
+        back = x.like(2.0**600).where(large, x.like(2.0**-600).where(small, 1.0))
+        p, q = a * scale, b * scale
+        out = p.fma(p, q * q).sqrt() * back
+    endless = x.b.or_(a == math.inf, b == math.inf)
+    return x.like(math.inf).where(endless, out)
+
+
+def log2_pair(x: Real) -> Pair:
+    """log2 of x > 0 to about 66 bits, for pow."""
+    up, shift = lifted(x)
+    exponent, m = split(up)
+    exponent = exponent + shift
+    z = m - 1.0
+    s = quotient(Pair(z, x.like(0.0)), two_sum(m, x.like(1.0)))
+    u = two_product(s.high, s.high)
+    u = Pair(u.high, u.low + 2.0 * (s.high * s.low))
+    q = polynomial(u.high, numbers(x, "LOG_TAIL"))
+    t = two_product(u.high, q)
+    third = _constant(x, "TWO_THIRDS")
+    p = quick_two_sum(third.high, t.high)
+    p = Pair(p.high, p.low + (third.low + u.low.fma(q, t.low)))
+    cube = two_product(s.high, u.high)
+    cube = Pair(cube.high, cube.low + s.high.fma(u.low, s.low * u.high))
+    w = two_product(cube.high, p.high)
+    w = Pair(w.high, w.low + cube.high.fma(p.low, cube.low * p.high))
+    total = quick_two_sum(2.0 * s.high, w.high)
+    natural = quick_two_sum(total.high, total.low + (2.0 * s.low + w.low))
+    c = _constant(x, "INV_LN2")
+    g = two_product(natural.high, c.high)
+    g_low = g.low + natural.high.fma(c.low, natural.low * c.high)
+    out = quick_two_sum(exponent, g.high)
+    return quick_two_sum(out.high, out.low + g_low)
+
+
+def exp2_pair(e: Pair) -> Real:
+    """2**(high + low)."""
+    high = e.high
+    within = high.magnitude() < 1100.0
+    high = high.like(1100.0).where(high > 1100.0, high)
+    high = high.like(-1100.0).where(high < -1100.0, high)
+    low = e.low.where(within, 0.0)
+    t = high + high.f.round
+    f = high - (t - high.f.round)
+    ln2, ln2_low = numbers(high, "LN2")[:2]
+    r = two_product(f, high.like(ln2))
+    rest = f.fma(ln2_low, low.fma(ln2, r.low))
+    p = quick_two_sum(high.like(1.0), r.high)
+    tail = (r.high * r.high) * tail_of_exp(r.high)
+    near = p.high + (p.low + tail)
+    a, b = halves(high, whole_part(t))
+    return ((p.high + (p.low + rest.fma(near, tail))) * a) * b
+
+
+def _power_of_size(size: Real, y: Real) -> Real:
+    """size**y for size >= 0."""
+    if size.f is not DOUBLE:
+        out = exp(log(size.to(DOUBLE)) * y.to(DOUBLE)).to(size.f)
+    else:
+        e = log2_pair(size)
+        p = two_product(e.high, y)
+        out = exp2_pair(Pair(p.high, e.low.fma(y, p.low)))
+    up, down = y > 0.0, y < 0.0
+    zero, inf = size.like(0.0), size.like(math.inf)
+    out = zero.where(up, inf.where(down, 1.0)).where(size == 0.0, out)
+    return inf.where(up, zero.where(down, 1.0)).where(size == math.inf, out)
+
+
+def pow(x: Real, y: Real) -> Real:
+    """x**y; a negative x with an integer y has the sign of an odd or even power, else nan."""
+    size = x.magnitude()
+    out = _power_of_size(size, y)
+    one = x.like(1.0)
+    endless = y.magnitude() == math.inf
+    out = one.where(x.b.and_(size == 1.0, endless), out)
+    whole = y.floor() == y
+    half = y * 0.5
+    odd = x.b.and_(whole, x.b.not_(half.floor() == half))
+    negative = x.b.icmp_signed("<", x.bits(), x.whole(0))
+    out = (-out).where(x.b.and_(negative, odd), out)
+    bad = x.b.and_(x < 0.0, x.b.not_(x.b.or_(whole, size == math.inf)))
+    out = x.like(math.nan).where(bad, out)
+    out = (x + y).where(x.unordered(y), out)
+    return one.where(x.b.or_(x == 1.0, y == 0.0), out)
+
+
+BODIES = {
+    f.__name__: f
+    for f in (exp, expm1, log, log1p, log2, log10, tanh, sinh, cosh, sin, cos, tan,
+              asin, acos, atan, atan2, hypot, pow)
+}  # fmt: skip
 
 
 def defined(module, name: str, code: str):

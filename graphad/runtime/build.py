@@ -112,6 +112,10 @@ def _optimised(source: str, symbol: str) -> Any:
         passes = builder.getModulePassManager()
     with timed("LLVM passes"):
         passes.run(module, builder)
+        if "graphad_rare_" in text:  # vector forms that the loop vectoriser has called
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.run(module, builder)
     return module
 
 

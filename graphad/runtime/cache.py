@@ -33,8 +33,8 @@ def build_key() -> str:
 def language_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
-    files = (*(here / n for n in ("primitives.py", "translate.py", "build.py")),
-             here.parent / "emit" / "vecmath.py")  # fmt: skip
+    files = [here / n for n in ("primitives.py", "translate.py", "build.py")]
+    files += [here.parent / "emit" / n for n in ("real.py", "vecmath.py", "coefficients.py")]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 

@@ -343,17 +343,6 @@ def _make_body(name, code):
     return call
 
 
-def _make_library(name, count, code):
-    """The C library's function."""
-
-    def call(b, *values):
-        kind = STORED[code]
-        full = name if code == "f8" else f"{name}f"
-        return b.call(declared(b, full, kind, [kind] * count), values)
-
-    return call
-
-
 def _make_llvm(name, code):
     """One of LLVM's own functions, an instruction where the CPU has it."""
 
@@ -363,12 +352,6 @@ def _make_llvm(name, code):
         return b.call(declared(b, f"llvm.{name}.{suffix}", kind, [kind]), [x])
 
     return call
-
-
-LIBRARY = {
-    "sin": 1, "cos": 1, "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 1, "cosh": 1,
-    "log2": 1, "log10": 1, "atan2": 2, "pow": 2, "hypot": 2,
-}  # fmt: skip
 
 
 def _typed_words():
@@ -386,9 +369,6 @@ def _typed_words():
         for name, body in vecmath.BODIES.items():
             count = body.__code__.co_argcount
             WORDS[f"{name}_{code}"] = Primitive((code,) * count, code, _make_body(name, code))
-        for name, count in LIBRARY.items():
-            known = _make_library(name, count, code)
-            WORDS.setdefault(f"{name}_{code}", Primitive((code,) * count, code, known))
         for name in ("sqrt", "floor"):
             WORDS[f"{name}_{code}"] = Primitive((code,), code, _make_llvm(name, code))
 

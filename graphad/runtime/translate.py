@@ -16,6 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from graphad.emit.real import keep_vector_forms
 from graphad.runtime.primitives import BLOCK, HELD, I64, WORDS, counted, number
 
 LITERAL = "literal"
@@ -44,6 +45,7 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     function = ir.Function(module, ir.FunctionType(I64, [I64] * len(parameters)), name)
     function.attributes.add("nounwind")
     _Translator(function, FLAGS if fastmath else ()).run(definition, parameters)
+    keep_vector_forms(module)
     return str(module)
 
 

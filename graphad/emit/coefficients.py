@@ -1,0 +1,195 @@
+"""Written by `python -m tests.fit_coefficients`: polynomials, lowest first."""
+# The error is that of the exact polynomial, before its coefficients are rounded.
+
+
+def _numbers(*texts):
+    return tuple(float.fromhex(t) for t in texts)
+
+
+# error 2.54e-17 for u in [0, 0.64]
+SIN_F8 = _numbers(
+    "-0x1.5555555555554p-3",
+    "0x1.1111111110a9ep-7",
+    "-0x1.a01a019e43879p-13",
+    "0x1.71de3744dead8p-19",
+    "-0x1.ae5fb771b4483p-26",
+    "0x1.5ded8acbd06e5p-33",
+)
+# error 3.25e-11 for u in [0, 0.64]
+SIN_F4 = _numbers(
+    "-0x1.5555560000000p-3",
+    "0x1.11110e0000000p-7",
+    "-0x1.a0132c0000000p-13",
+    "0x1.6d96e60000000p-19",
+)
+# error 1.59e-18 for u in [0, 0.64]
+COS_F8 = _numbers(
+    "0x1.5555555555555p-5",
+    "-0x1.6c16c16c168dcp-10",
+    "0x1.a01a019f2e92fp-16",
+    "-0x1.27e4f9eef6538p-22",
+    "0x1.1eeb3f12d300ap-29",
+    "-0x1.90600aa4792d4p-37",
+)
+# error 2.71e-12 for u in [0, 0.64]
+COS_F4 = _numbers(
+    "0x1.5555560000000p-5",
+    "-0x1.6c16c00000000p-10",
+    "0x1.a015720000000p-16",
+    "-0x1.250a260000000p-22",
+)
+# error 2.97e-17 for u in [0, 0.17164]
+ATAN_F8 = _numbers(
+    "-0x1.5555555555555p-2",
+    "0x1.99999999993a2p-3",
+    "-0x1.249249243a252p-3",
+    "0x1.c71c71878fabbp-4",
+    "-0x1.745d0b7fcc5a2p-4",
+    "0x1.3b126a5dffb16p-4",
+    "-0x1.10fad82139feep-4",
+    "0x1.dfec697f1af28p-5",
+    "-0x1.a0b7b4842221dp-5",
+    "0x1.41b49e9a91cb9p-5",
+    "-0x1.3aef0410e4f69p-6",
+)
+# error 1.47e-8 for u in [0, 0.17164]
+ATAN_F4 = _numbers(
+    "-0x1.5555540000000p-2",
+    "0x1.99974a0000000p-3",
+    "-0x1.2422fa0000000p-3",
+    "0x1.b8433a0000000p-4",
+    "-0x1.08d89e0000000p-4",
+)
+# error 1.33e-17 for u in [0, 0.25]
+ASIN_F8 = _numbers(
+    "0x1.5555555555556p-3",
+    "0x1.3333333332e3fp-4",
+    "0x1.6db6db6e3eebep-5",
+    "0x1.f1c71c16176eap-6",
+    "0x1.6e8bb2ee11010p-6",
+    "0x1.1c4d1b9cc47e8p-6",
+    "0x1.c9d1fd02b3227p-7",
+    "0x1.780a2925ccf7cp-7",
+    "0x1.52f4bab89dbdep-7",
+    "0x1.5fd03c9360858p-8",
+    "0x1.20fb468869f69p-6",
+    "-0x1.f2869295a8db2p-7",
+    "0x1.db2081c4ba9bcp-6",
+)
+# error 3.72e-9 for u in [0, 0.25]
+ASIN_F4 = _numbers(
+    "0x1.5555540000000p-3",
+    "0x1.3334480000000p-4",
+    "0x1.6d55e60000000p-5",
+    "0x1.fe10e00000000p-6",
+    "0x1.169ed60000000p-6",
+    "0x1.15e2200000000p-5",
+)
+# error 2.54e-22 for u in [0, 1.0]
+SINH_F8 = _numbers(
+    "0x1.5555555555555p-3",
+    "0x1.1111111111111p-7",
+    "0x1.a01a01a01a001p-13",
+    "0x1.71de3a556f972p-19",
+    "0x1.ae64567929dedp-26",
+    "0x1.612467cd22731p-33",
+    "0x1.ae777be550101p-41",
+    "0x1.99f097c2719f8p-49",
+)
+# error 1.99e-10 for u in [0, 1.0]
+SINH_F4 = _numbers(
+    "0x1.5555560000000p-3",
+    "0x1.11111e0000000p-7",
+    "0x1.a008fc0000000p-13",
+    "0x1.78a7c20000000p-19",
+)
+# error 1.88e-18 for u in [0, 0.0295]
+LOG_TAIL_F8 = _numbers(
+    "0x1.999999999999ap-2",
+    "0x1.2492492492525p-2",
+    "0x1.c71c71c6e999dp-3",
+    "0x1.745d177b75882p-3",
+    "0x1.3b13957813984p-3",
+    "0x1.1118da701fb16p-3",
+    "0x1.df79021a48767p-4",
+    "0x1.e055001c98b13p-4",
+)
+# error 1.53e-7 for u in [0, 0.0295]
+LOG_TAIL_F4 = _numbers(
+    "0x1.9999a40000000p-2",
+    "0x1.2479f40000000p-2",
+    "0x1.d8198e0000000p-3",
+)
+# error 1.41e-20 for u in [0, 0.0295]
+LOG_F8 = _numbers(
+    "0x1.5555555555555p-1",
+    "0x1.9999999999998p-2",
+    "0x1.2492492492976p-2",
+    "0x1.c71c71c648688p-3",
+    "0x1.745d17d59ca73p-3",
+    "0x1.3b137a8581e86p-3",
+    "0x1.111d44200ad0fp-3",
+    "0x1.deb9e7e6e9b53p-4",
+    "0x1.e6dbd587aaab2p-4",
+)
+# error 1.15e-9 for u in [0, 0.0295]
+LOG_F4 = _numbers(
+    "0x1.5555560000000p-1",
+    "0x1.9999ec0000000p-2",
+    "0x1.245bd20000000p-2",
+    "0x1.dde5240000000p-3",
+)
+HALF_PI_F8 = _numbers(
+    "0x1.921fb54442d18p+0",
+    "0x1.1a62633145c07p-54",
+    "-0x1.f1976b7ed8fbcp-110",
+    "0x1.4cf98e8040000p-164",
+)
+HALF_PI_F4 = _numbers(
+    "0x1.921fb60000000p+0",
+    "-0x1.777a5c0000000p-25",
+    "-0x1.ee59da0000000p-50",
+    "0x1.98a2e00000000p-77",
+)
+LN2_F8 = _numbers(
+    "0x1.62e42fefa39efp-1",
+    "0x1.abc9e3b39803fp-56",
+    "0x1.7b57a079a1934p-111",
+)
+LN2_F4 = _numbers(
+    "0x1.62e4300000000p-1",
+    "-0x1.05c6100000000p-29",
+    "-0x1.950d880000000p-54",
+)
+INV_LN2_F8 = _numbers(
+    "0x1.71547652b82fep+0",
+    "0x1.777d0ffda0d24p-56",
+)
+INV_LN2_F4 = _numbers(
+    "0x1.7154760000000p+0",
+    "0x1.4ae0c00000000p-26",
+)
+INV_LN10_F8 = _numbers(
+    "0x1.bcb7b1526e50ep-2",
+    "0x1.95355baaafad3p-57",
+)
+INV_LN10_F4 = _numbers(
+    "0x1.bcb7b20000000p-2",
+    "-0x1.5b235e0000000p-27",
+)
+LOG10_2_F8 = _numbers(
+    "0x1.34413509f79ffp-2",
+    "-0x1.9dc1da994fd21p-59",
+)
+LOG10_2_F4 = _numbers(
+    "0x1.3441360000000p-2",
+    "-0x1.ec10c00000000p-27",
+)
+TWO_THIRDS_F8 = _numbers(
+    "0x1.5555555555555p-1",
+    "0x1.5555555555555p-55",
+)
+TWO_THIRDS_F4 = _numbers(
+    "0x1.5555560000000p-1",
+    "-0x1.5555560000000p-26",
+)

@@ -1,0 +1,152 @@
+"""`python -m tests.fit_coefficients`: fit the polynomials of emit/coefficients.py anew and write it.
+
+Each is the minimax polynomial of its function in the weighted error given, by the exchange
+algorithm of Remez (E. Ya. Remez, 1934; as in W. J. Cody, W. Fraser and J. F. Hart, Rational
+Chebyshev approximation using linear equations, Numer. Math. 12, 1968), in 60 digits.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import mpmath
+from mpmath import mp, mpf
+
+TARGET = pathlib.Path(__file__).parent.parent / "graphad" / "emit" / "coefficients.py"
+mp.dps = 60
+PI = mp.pi
+
+
+def at_zero(f, limit):
+    """f with its limit at 0."""
+    return lambda u: limit if u == 0 else f(u)
+
+
+# name: (function of u, weight of the error, end of the interval that starts at 0,
+#        coefficients for f8, for f4)
+def _sin(u):
+    r = mpmath.sqrt(u)
+    return (mpmath.sin(r) - r) / (r * u)
+
+
+def _cos(u):
+    return (mpmath.cos(mpmath.sqrt(u)) - 1 + u / 2) / (u * u)
+
+
+def _atan(u):
+    z = mpmath.sqrt(u)
+    return (mpmath.atan(z) - z) / (z * u)
+
+
+def _asin(u):
+    z = mpmath.sqrt(u)
+    return (mpmath.asin(z) - z) / (z * u)
+
+
+def _sinh(u):
+    r = mpmath.sqrt(u)
+    return (mpmath.sinh(r) - r) / (r * u)
+
+
+def _log_tail(u):
+    """(2 atanh(s) - 2 s - 2 s³/3) / s⁵ at u = s²."""
+    s = mpmath.sqrt(u)
+    return (2 * mpmath.atanh(s) - 2 * s - 2 * s * u / 3) / (s * u * u)
+
+
+def _log_single(u):
+    """(2 atanh(s) - 2 s) / s³ at u = s²."""
+    s = mpmath.sqrt(u)
+    return (2 * mpmath.atanh(s) - 2 * s) / (s * u)
+
+
+FITS = {
+    "SIN": (at_zero(_sin, -mpf(1) / 6), lambda u: 1, (mpf("0.8")) ** 2, 6, 4),
+    "COS": (at_zero(_cos, mpf(1) / 24), lambda u: 1, (mpf("0.8")) ** 2, 6, 4),
+    "ATAN": (at_zero(_atan, -mpf(1) / 3), lambda u: 1, mpf("0.4143") ** 2, 11, 5),
+    "ASIN": (at_zero(_asin, mpf(1) / 6), lambda u: 1, mpf("0.25"), 13, 6),
+    "SINH": (at_zero(_sinh, mpf(1) / 6), lambda u: 1, mpf(1), 8, 4),
+    "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), lambda u: 1, mpf("0.0295"), 8, 3),
+    "LOG": (at_zero(_log_single, mpf(2) / 3), lambda u: 1, mpf("0.0295"), 9, 4),
+}
+
+
+def minimax(f, end, count: int, rounds: int = 30):
+    """Coefficients, lowest first, of the minimax polynomial of f on [0, end]; and its error."""
+    n = count + 1
+    points = [end * (1 - mpmath.cos(PI * k / (n - 1))) / 2 for k in range(n)]
+    values = {}
+
+    def exact(u):
+        if u not in values:
+            values[u] = f(u)
+        return values[u]
+
+    grid = [end * (1 - mpmath.cos(PI * mpf(k) / (40 * n))) / 2 for k in range(40 * n + 1)]
+    for _ in range(rounds):
+        rows = [[u**k for k in range(count)] + [(-1) ** i] for i, u in enumerate(points)]
+        solved = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([exact(u) for u in points]))
+        c = [solved[k] for k in range(count)]
+        errors = [exact(u) - mpmath.polyval(c[::-1], u) for u in grid]
+        extremes = [0]
+        for k in range(1, len(grid) - 1):
+            if abs(errors[k]) >= abs(errors[k - 1]) and abs(errors[k]) > abs(errors[k + 1]):
+                extremes.append(k)
+        extremes.append(len(grid) - 1)
+        chosen: list[int] = []
+        for k in extremes:
+            if chosen and (errors[chosen[-1]] > 0) == (errors[k] > 0):
+                if abs(errors[k]) > abs(errors[chosen[-1]]):
+                    chosen[-1] = k
+            else:
+                chosen.append(k)
+        while len(chosen) > n:
+            chosen.pop(0 if abs(errors[chosen[0]]) < abs(errors[chosen[-1]]) else -1)
+        largest = max(map(abs, errors))
+        if len(chosen) < n or largest <= abs(solved[count]) * (1 + mpf("1e-3")):
+            return c, largest
+        points = [grid[k] for k in chosen]
+    return c, largest
+
+
+def parts(value, bits: int, count: int) -> list[float]:
+    """A constant as a sum of floats of so many bits each, by rounding what is left."""
+    found = []
+    for _ in range(count):
+        with mpmath.workprec(bits):
+            part = +value
+        found.append(float(part))
+        value = value - part
+    return found
+
+
+def written(numbers) -> str:
+    """Numbers in hexadecimal, exact, a line each."""
+    return "".join(f'    "{float(x).hex()}",\n' for x in numbers)
+
+
+def text() -> str:
+    """The whole module."""
+    lines = ['"""Written by `python -m tests.fit_coefficients`: polynomials, lowest first."""\n',
+             "# The error is that of the exact polynomial, before its coefficients are rounded.\n",
+             "\n\ndef _numbers(*texts):\n    return tuple(float.fromhex(t) for t in texts)\n\n\n"]  # fmt: skip
+    for name, (f, _, end, double, single) in FITS.items():
+        for code, count, bits in (("F8", double, 53), ("F4", single, 24)):
+            c, error = minimax(f, end, count)
+            rounded = [parts(x, bits, 1)[0] for x in c]
+            lines.append(f"# error {mpmath.nstr(error, 3)} for u in [0, {mpmath.nstr(end, 5)}]\n")
+            lines.append(f"{name}_{code} = _numbers(\n{written(rounded)})\n")
+    constants = {
+        "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),
+        "INV_LN10": (1 / mpmath.log(10), 2), "LOG10_2": (mpmath.log10(2), 2),
+        "TWO_THIRDS": (mpf(2) / 3, 2),
+    }  # fmt: skip
+    for name, (value, count) in constants.items():
+        for code, bits in (("F8", 53), ("F4", 24)):
+            lines.append(f"{name}_{code} = _numbers(\n{written(parts(value, bits, count))})\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    mp.dps = 60
+    TARGET.write_text(text())
