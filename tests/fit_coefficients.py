@@ -22,8 +22,7 @@ def at_zero(f, limit):
     return lambda u: limit if u == 0 else f(u)
 
 
-# name: (function of u, weight of the error, end of the interval that starts at 0,
-#        coefficients for f8, for f4)
+# name: (function of u, interval, coefficients for f8, for f4)
 def _sin(u):
     r = mpmath.sqrt(u)
     return (mpmath.sin(r) - r) / (r * u)
@@ -60,21 +59,35 @@ def _log_single(u):
     return (2 * mpmath.atanh(s) - 2 * s) / (s * u)
 
 
+def _exp(r):
+    """(exp(r) - 1 - r) / r²."""
+    if abs(r) < mpf("1e-12"):
+        return mpf(1) / 2 + r / 6 + r * r / 24 + r**3 / 120
+    return (mpmath.expm1(r) - r) / (r * r)
+
+
+HALF_LN2 = mpmath.log(2) / 2 * mpf("1.0001")
 FITS = {
-    "SIN": (at_zero(_sin, -mpf(1) / 6), lambda u: 1, (mpf("0.8")) ** 2, 6, 4),
-    "COS": (at_zero(_cos, mpf(1) / 24), lambda u: 1, (mpf("0.8")) ** 2, 6, 4),
-    "ATAN": (at_zero(_atan, -mpf(1) / 3), lambda u: 1, mpf("0.4143") ** 2, 11, 5),
-    "ASIN": (at_zero(_asin, mpf(1) / 6), lambda u: 1, mpf("0.25"), 13, 6),
-    "SINH": (at_zero(_sinh, mpf(1) / 6), lambda u: 1, mpf(1), 8, 4),
-    "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), lambda u: 1, mpf("0.0295"), 8, 3),
-    "LOG": (at_zero(_log_single, mpf(2) / 3), lambda u: 1, mpf("0.0295"), 9, 4),
+    "EXP": (_exp, (-HALF_LN2, HALF_LN2), 10, 5),
+    "SIN": (at_zero(_sin, -mpf(1) / 6), (0, mpf("0.8") ** 2), 6, 4),
+    "COS": (at_zero(_cos, mpf(1) / 24), (0, mpf("0.8") ** 2), 6, 4),
+    "ATAN": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.4143") ** 2), 11, 5),
+    "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
+    "SINH": (at_zero(_sinh, mpf(1) / 6), (0, mpf("1")), 8, 4),
+    "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), (0, mpf("0.0295")), 8, 3),
+    "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 9, 4),
 }
 
 
-def minimax(f, end, count: int, rounds: int = 30):
-    """Coefficients, lowest first, of the minimax polynomial of f on [0, end]; and its error."""
+def minimax(f, interval, count: int, rounds: int = 30):
+    """Coefficients, lowest first, of the minimax polynomial of f on an interval; and its error."""
     n = count + 1
-    points = [end * (1 - mpmath.cos(PI * k / (n - 1))) / 2 for k in range(n)]
+    start, end = interval
+
+    def place(share):
+        return start + (end - start) * (1 - mpmath.cos(PI * share)) / 2
+
+    points = [place(mpf(k) / (n - 1)) for k in range(n)]
     values = {}
 
     def exact(u):
@@ -82,7 +95,7 @@ def minimax(f, end, count: int, rounds: int = 30):
             values[u] = f(u)
         return values[u]
 
-    grid = [end * (1 - mpmath.cos(PI * mpf(k) / (40 * n))) / 2 for k in range(40 * n + 1)]
+    grid = [place(mpf(k) / (40 * n)) for k in range(40 * n + 1)]
     for _ in range(rounds):
         rows = [[u**k for k in range(count)] + [(-1) ** i] for i, u in enumerate(points)]
         solved = mpmath.lu_solve(mpmath.matrix(rows), mpmath.matrix([exact(u) for u in points]))
@@ -130,11 +143,12 @@ def text() -> str:
     lines = ['"""Written by `python -m tests.fit_coefficients`: polynomials, lowest first."""\n',
              "# The error is that of the exact polynomial, before its coefficients are rounded.\n",
              "\n\ndef _numbers(*texts):\n    return tuple(float.fromhex(t) for t in texts)\n\n\n"]  # fmt: skip
-    for name, (f, _, end, double, single) in FITS.items():
+    for name, (f, interval, double, single) in FITS.items():
         for code, count, bits in (("F8", double, 53), ("F4", single, 24)):
-            c, error = minimax(f, end, count)
+            c, error = minimax(f, interval, count)
+            shown = ", ".join(mpmath.nstr(mpf(x), 5) for x in interval)
             rounded = [parts(x, bits, 1)[0] for x in c]
-            lines.append(f"# error {mpmath.nstr(error, 3)} for u in [0, {mpmath.nstr(end, 5)}]\n")
+            lines.append(f"# error {mpmath.nstr(error, 3)} on {shown}\n")
             lines.append(f"{name}_{code} = _numbers(\n{written(rounded)})\n")
     constants = {
         "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),

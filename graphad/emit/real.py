@@ -28,7 +28,6 @@ class Format:
     ln2_high: float  # ln(2) with so few bits that k * ln2_high is exact
     ln2_low: float
     exp_range: tuple[float, float]  # beyond, exp is 0 or inf
-    exp_terms: int
     smallest_normal: float
     huge: float  # whose arctangent is pi/2, and whose reciprocal is normal
     far: float  # beyond, sines are reduced by the C library
@@ -36,12 +35,12 @@ class Format:
 
 DOUBLE = Format(
     "f8", ir.DoubleType(), ir.IntType(64), 52, 1023, 6755399441055744.0,
-    6.93147180369123816490e-01, 1.90821492927058770002e-10, (-746.0, 710.0), 13, 2.0**-1022, 1e300,
+    6.93147180369123816490e-01, 1.90821492927058770002e-10, (-746.0, 710.0), 2.0**-1022, 1e300,
     2.0**28,
 )  # fmt: skip
 SINGLE = Format(
     "f4", ir.FloatType(), ir.IntType(32), 23, 127, 12582912.0,
-    0.693359375, -2.12194440e-4, (-104.5, 89.5), 8, 2.0**-126, 1e37, 2.0**17,
+    0.693359375, -2.12194440e-4, (-104.5, 89.5), 2.0**-126, 1e37, 2.0**17,
 )  # fmt: skip
 FORMATS = {"f8": DOUBLE, "f4": SINGLE}
 

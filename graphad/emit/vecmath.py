@@ -63,8 +63,8 @@ def reduced_pair(x: Real):
 
 
 def tail_of_exp(r: Real) -> Real:
-    """(exp(r) - 1 - r) / r², by Taylor's series."""
-    return polynomial(r, [1.0 / math.factorial(n) for n in range(2, r.f.exp_terms + 1)])
+    """(exp(r) - 1 - r) / r²."""
+    return polynomial(r, numbers(r, "EXP"))
 
 
 def whole_part(t: Real):
@@ -92,32 +92,34 @@ def exp(x: Real) -> Real:
     return ((m + 1.0) * a) * b
 
 
-def expm1_pair(x: Real) -> tuple[Pair, Real]:
-    """(p, scale): e**x - 1 = p scale, for x in the range of exp."""
-    t, r, low = reduced_pair(x)
-    a, b = halves(x, whole_part(t))
+def less_one(a: Real, unit: Real, r: Real, low: Real) -> Pair:
+    """a exp(r + low) - unit, for a unit that is 1 or below a."""
     rest = (r * r).fma(tail_of_exp(r), low)
-    # a (1 + r + rest) - 1/b, all divided by b: exact but for the last sum.
-    whole = two_sum(a, -(1.0 / b))
+    whole = two_sum(a, -unit)
     grown = two_sum(whole.high, a * r)
-    return quick_two_sum(grown.high, grown.low + (a * rest + whole.low)), b
+    return quick_two_sum(grown.high, a.fma(rest, grown.low + whole.low))
 
 
 def expm1(x: Real) -> Real:
     """e**x - 1, exact at ±0 and relative near it."""
-    p, scale = expm1_pair(clamped(x))
-    return x.where(x == 0.0, p.sum() * scale)
+    t, r, low = reduced_pair(clamped(x))
+    k = whole_part(t)
+    half = x.b.ashr(k, x.whole(1))
+    rest = x.b.sub(k, half)
+    unit = power_of_two(x, x.b.neg(rest))
+    p = less_one(power_of_two(x, half), unit, r, low)
+    return x.where(x == 0.0, p.sum() * power_of_two(x, rest))
 
 
 def tanh(x: Real) -> Real:
     """m / (m + 2) with m = expm1(2|x|), both with their rounding errors."""
     size = x.magnitude()
     size = x.like(22.0).where(size > 22.0, size)  # where it is 1
-    p, b = expm1_pair(size * 2.0)
-    m = Pair(p.high * b, p.low * b)
-    d = two_sum(m.high, x.like(2.0))
-    out = quotient(m, Pair(d.high, d.low + m.low)).sum()
-    return x.where(x == 0.0, out.with_sign_of(x))
+    t, r, low = reduced_pair(size + size)
+    m = less_one(power_of_two(x, whole_part(t)), x.like(1.0), r, low)
+    d = quick_two_sum(x.like(2.0), m.high)
+    d = Pair(d.high, ((m.high - (d.high - 2.0)) + m.low))
+    return quotient(m, d).sum().with_sign_of(x)
 
 
 def exp_pair(x: Real) -> tuple[Pair, Real, Real]:
@@ -175,10 +177,15 @@ def lifted(x: Real):
     return (x * 2.0**scale).where(tiny, x), x.like(-scale).where(tiny, 0.0)
 
 
+def ratio(m: Real) -> tuple[Real, Real]:
+    """(m - 1, (m - 1) / (m + 1)) for a mantissa."""
+    z = m - 1.0
+    return z, z / (m + 1.0)
+
+
 def log_mantissa(m: Real) -> Pair:
     """log(m) as a pair: z - z²/2, and the rest."""
-    z = m - 1.0
-    s = z / (m + 1.0)
+    z, s = ratio(m)
     u = s * s
     half = (z * z) * 0.5
     high = z - half
@@ -194,8 +201,7 @@ def log_of_normal(x: Real) -> Real:
 
 
 def _log_sum(f, exponent, m):
-    z = m - 1.0
-    s = z / (m + 1.0)
+    z, s = ratio(m)
     u = s * s
     half = (z * z) * 0.5
     low = s.fma(half + u * polynomial(u, numbers(m, "LOG")), exponent * f.ln2_low)
