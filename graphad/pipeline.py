@@ -21,7 +21,7 @@ from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor, gate
 from graphad.runtime.build import FASTMATH, llvm_of
-from graphad.runtime.image import Image, make_image
+from graphad.runtime.image import Image, make_image, scratch_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -117,7 +117,7 @@ class Lowered:
     @property
     def memory(self) -> Memory:
         """Bytes that a call needs, known before it runs."""
-        return memory_of(self.program)
+        return memory_of(self.program, scratch_of(self.kernels))
 
     @property
     def cost(self) -> Cost:
@@ -216,7 +216,8 @@ class Compiled:
 
     def _index_error(self) -> GraphIndexError:
         """The error of an index out of bounds, with the line of the region that met it."""
-        region = self.lowered.program.regions[int(self.image.data[executor.FAILED])]
+        step = int(self.image.data[executor.FAILED])
+        region = self.lowered.program.regions[self.image.regions[step]]
         wheres = [s.where for s in getattr(region, "body", ()) if s.op == "gather"]
         return GraphIndexError(
             "indexing", "an index is out of bounds", where=wheres[0] if wheres else region.where,

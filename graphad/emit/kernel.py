@@ -19,6 +19,9 @@ from graphad.spec import size_of
 
 CHUNKED = ("sum", "prod", "max", "min")
 ARGS = ("argmax", "argmin")
+CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
+BLOCK, LANES = 256, 32  # values that are reduced together, so many at a time
+SPLIT_WORK = 2_000_000  # of a thread, see runtime/executor.py
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,11 @@ class Kernel:
     """A kernel's source and what its table holds: addresses, then integers.
 
     `pointers`: (buffer id, offset in elements). `integers`: dims and strides. The kernel runs
-    from 0 to `stop` over the outermost loop. `lines`: the user's line of each source line.
-    `work`: about how many tenths of a nanosecond it takes; 0 when it must not be split.
+    from 0 to `stop` over the loop that threads may share. `lines`: the user's line of each source
+    line. `work`: about how many tenths of a nanosecond it takes; 0 when it must not be split.
+    `grain`: splits fall on multiples of it. `totals`: sums over everything, of which the kernel
+    leaves parts to be combined in order, so that threads change no bit; buffer -1 - k is the
+    scratch memory for the parts of the k-th.
     """
 
     source: str
@@ -36,6 +42,18 @@ class Kernel:
     stop: Any
     lines: tuple[Where, ...] = ()
     work: Any = 0
+    grain: int = 1
+    totals: tuple[Total, ...] = ()
+
+
+@dataclass(frozen=True)
+class Total:
+    """A reduction whose parts are combined by a kernel of its own."""
+
+    source: str
+    bytes: Any  # of the parts
+    pointers: tuple[tuple[int, Any], ...]
+    integers: tuple[Any, ...]
 
 
 def code_of(dtype: np.dtype) -> str:
@@ -159,6 +177,24 @@ class Writer:
         self.integer_names: dict[Any, str] = {}
         self.lines: list[tuple[str, Where]] = []
         self.dtypes = {s.id: s.dtype for s in loop.body}
+        self.split = self._split_axis()
+        self.parts = self.split < 0 and self._by_parts()
+
+    def _split_axis(self) -> int:
+        """The outermost loop that threads may share; -1 if there is none."""
+        reduced = {a for s in self.loop.stores for a in s.axes} | {self.loop.sequential}
+        if any(s.reduce and s.reduce.startswith("scatter") for s in self.loop.stores):
+            return -1
+        return next((a for a in range(self.rank) if a not in reduced), -1)
+
+    def _by_parts(self) -> bool:
+        """Whether every reduction is over all loops, and long enough to be shared by threads."""
+        everything = tuple(range(self.rank))
+        reductions = [s for s in self.loop.stores if s.reduce is not None]
+        if not all(s.reduce in CHUNKED and s.axes == everything for s in reductions):
+            return False
+        work = self._work()
+        return self.loop.sequential < 0 and not (isinstance(work, int) and work < 2 * SPLIT_WORK)
 
     def line(self, depth: int, text: str, where: Where = NOWHERE):
         """Append one line."""
@@ -207,13 +243,37 @@ class Writer:
         head = self._head()
         source = "\n".join(text for text, _ in head + self.lines) + "\n    return 0\n"
         wheres = tuple(where for _, where in head + self.lines) + (NOWHERE,)
-        outermost = 0 not in {a for s in loop.stores for a in s.axes}
-        scatter = any(s.reduce and s.reduce.startswith("scatter") for s in loop.stores)
-        parallel = outermost and not scatter and loop.sequential != 0
-        work = self._work() if parallel else 0
+        work = self._work() if self.split >= 0 or self.parts else 0
+        grain = BLOCK if self.parts and self.rank == 1 else 1
+        totals = tuple(self._total(k, s) for k, s in enumerate(inner)) if self.parts else ()
         return Kernel(
-            source, tuple(self.pointers), tuple(self.integers), self.space[0], wheres, work
+            source, tuple(self.pointers), tuple(self.integers), self.space[max(self.split, 0)],
+            wheres, work, grain, totals,
+        )  # fmt: skip
+
+    def _total(self, k: int, s: Store) -> Total:
+        """The kernel that combines the parts of a reduction, and what it is given."""
+        code, reduce = code_of(self.dtypes[s.value]), s.reduce or ""
+        outer = size_of(self.space[:-1]) if self.rank > 1 else self.space[0]
+        count = (
+            "integer(table, 2)"
+            if self.rank > 1
+            else f"(integer(table, 2) + {BLOCK - 1}) // {BLOCK}"
         )
+        source = (
+            f"{CONTROL}def kernel(table, start, stop):\n    p0 = integer(table, 0)\n"
+            f"    a = {identity(reduce, self.dtypes[s.value])}\n    for k in range({count}):\n"
+            f"        b = peek_{code}(p0, k)\n        a = {combine(reduce, 'a', 'b')}\n"
+            f"    keep_{code}(integer(table, 1), 0, a)\n    return 0\n"
+        )
+        each = self.dtypes[s.value].itemsize
+        if self.rank > 1:
+            size = outer * each
+        elif isinstance(outer, int):
+            size = (outer + BLOCK - 1) // BLOCK * each
+        else:
+            size = outer + each  # an affine bound of the same
+        return Total(source, size, ((-1 - k, 0), (s.buffer, s.at.offset)), (outer,))
 
     def _work(self):
         """Estimated tenths of a nanosecond: the costs of the table, and three a load or store."""
@@ -222,7 +282,9 @@ class Writer:
         return size_of(self.space) * (sum(costs) + moved)
 
     def _range(self, axis) -> str:
-        return "start, stop" if axis == 0 else self.integer(self.space[axis], f"d{axis}")
+        if axis == max(self.split, 0):
+            return "start, stop"
+        return self.integer(self.space[axis], f"d{axis}")
 
     def _head(self):
         head = ["def kernel(table, start, stop):", "    wide_vectors()"]
@@ -240,7 +302,7 @@ class Writer:
     def _initialise(self, stores):
         """Set the results that outer loops add to."""
         for store in stores:
-            if store.reduce not in CHUNKED or not self._outer(store):
+            if store.reduce not in CHUNKED or not self._outer(store) or self.parts:
                 continue
             dtype = self.buffers[store.buffer].spec.dtype
             pointer = self.pointer(store.buffer, store.at.offset)
@@ -309,13 +371,32 @@ class Writer:
             else:
                 self._store(depth + 2, store)
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
-            self.line(depth + 1, f"a{k} = {s.reduce}_{code}(a{k}, t{k}, m)")
+            start = identity(s.reduce or "", self.dtypes[s.value])
+            self.line(depth + 1, f"b{k} = {s.reduce}_{code}({start}, t{k}, m)")
+            if self.parts and last == 0:
+                self.line(depth + 1, f"keep_{code}({self.pointer(-1 - k, 0)}, c // BLOCK, b{k})")
+            else:
+                self.line(depth + 1, f"a{k} = {combine(s.reduce or '', f'a{k}', f'b{k}')}")
+        if self.parts:
+            self._keep_parts(depth, codes)
+            return
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
             at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at)}"
             value = f"a{k}"
             if self._outer(s):
                 value = combine(s.reduce or "", f"peek_{code}({at})", value)
             self.line(depth, f"store_{code}({at}, {value})")
+
+    def _keep_parts(self, depth: int, codes: list[str]):
+        """Totals of each innermost loop, in the order in which they will be combined."""
+        if self.rank == 1:
+            return
+        place = "i0"
+        for axis in range(1, self.rank - 1):
+            size = self.integer(self.space[axis], f"d{axis}")
+            place = f"({place}) * {size} + i{axis}"
+        for k, code in enumerate(codes):
+            self.line(depth, f"keep_{code}({self.pointer(-1 - k, 0)}, {place}, a{k})")
 
     def _body(self, depth: int):
         for s in self.loop.body:

@@ -11,11 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import Kernel, code_of, combine, expression, identity, literal
+from graphad.emit.kernel import (
+    BLOCK,
+    LANES,
+    Kernel,
+    code_of,
+    combine,
+    expression,
+    identity,
+    literal,
+)
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Program
-from graphad.runtime.primitives import BLOCK, LANES
 from graphad.spec import Spec, is_static
 
 MOST_ELEMENTS = 128
@@ -223,29 +231,33 @@ class Straightener:
 
     def _line(self, name, items, dtype, where):
         total: Any = None
-        for block in range(0, len(items), BLOCK):
-            part = items[block : block + BLOCK]
-            wide = len(part) // LANES * LANES
-            if wide:
-                lanes = part[:LANES]
-                for k in range(LANES, wide, LANES):
-                    lanes = [
-                        self._step(name, a, b, dtype, where)
-                        for a, b in zip(lanes, part[k : k + LANES], strict=True)
-                    ]
-                while len(lanes) > 1:
-                    half = len(lanes) // 2
-                    lanes = [
-                        self._step(name, a, b, dtype, where)
-                        for a, b in zip(lanes[:half], lanes[half:], strict=True)
-                    ]
-                total = (
-                    lanes[0] if total is None else self._step(name, total, lanes[0], dtype, where)
-                )
-            for item in part[wide:]:
-                total = item if total is None else self._step(name, total, item, dtype, where)
+        for k in range(0, len(items), BLOCK):
+            part = self._block(name, items[k : k + BLOCK], dtype, where)
+            total = part if total is None else self._step(name, total, part, dtype, where)
         if total is None:
             return ZERO if name == "sum" else identity(name, dtype)
+        return total
+
+    def _block(self, name, part, dtype, where):
+        """Lanes, a tree of halves, then the rest one by one."""
+        wide = len(part) // LANES * LANES
+        total: Any = None
+        if wide:
+            lanes = part[:LANES]
+            for k in range(LANES, wide, LANES):
+                lanes = [
+                    self._step(name, a, b, dtype, where)
+                    for a, b in zip(lanes, part[k : k + LANES], strict=True)
+                ]
+            while len(lanes) > 1:
+                half = len(lanes) // 2
+                lanes = [
+                    self._step(name, a, b, dtype, where)
+                    for a, b in zip(lanes[:half], lanes[half:], strict=True)
+                ]
+            total = lanes[0]
+        for item in part[wide:]:
+            total = item if total is None else self._step(name, total, item, dtype, where)
         return total
 
     def _arg(self, node, items, dtype, order):

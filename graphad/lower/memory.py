@@ -8,6 +8,7 @@ With symbolic dims, temporaries of equal size share slots, whose places are comp
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,8 +156,8 @@ class Memory:
         )
 
 
-def memory_of(program: Program) -> Memory:
-    """The memory of a planned program, known before it runs."""
+def memory_of(program: Program, scratch: Sequence[Any] = ()) -> Memory:
+    """The memory of a planned program, known before it runs. `scratch`: bytes kernels work in."""
 
     def total(kind):
         return sum((b.bytes for b in program.buffers if b.kind == kind), 0)
@@ -164,6 +165,8 @@ def memory_of(program: Program) -> Memory:
     life = lives(program)
     arena: Any = program.arena_bytes
     for size, _ in program.slots:
+        arena = arena + size
+    for size in scratch:
         arena = arena + size
     live = tuple(
         sum(

@@ -9,6 +9,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphad.emit.kernel import CONTROL
 from graphad.runtime import cache
 from graphad.runtime.translate import translate
 from graphad.timings import timed
@@ -24,7 +25,6 @@ class Counters:
 
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
-CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
 

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 MAGIC = b"graphad2"
 

@@ -1,4 +1,4 @@
-"""Entries for `@njit` code: Numba functions that fill a frame, allocate results and run an image."""
+"""Entries for `@njit` code: Numba functions that fill a frame, make results and run an image."""
 
 from __future__ import annotations
 

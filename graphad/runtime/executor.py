@@ -6,7 +6,7 @@ that calls are reentrant. `image.py` writes images; the layout of the header is 
 
 from __future__ import annotations
 
-from graphad.runtime.build import CONTROL
+from graphad.emit.kernel import CONTROL, SPLIT_WORK
 
 LENGTH = 0  # slots of the frame
 EXECUTE, PREPARE, LAYOUT = 1, 2, 3  # addresses; LAYOUT is 0 when all dims are static
@@ -27,11 +27,10 @@ HEADER = 21
 INPUT_FIELDS = 4
 EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a known symbol
 RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
-STEP_FIELDS = 5  # kernel, slot of its table, start, stop, work (0: not to be split)
+STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be split), grain
 
 # Work is counted in steps of about a tenth of a nanosecond. Starting a thread costs some 20 µs,
-# so a kernel is split among threads when it has ten times that for each.
-SPLIT_WORK = 2_000_000
+# so a kernel is split among threads when it has ten times that (SPLIT_WORK) for each.
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
@@ -133,6 +132,7 @@ def kernel(table, start, stop):
         operands = slot(table, integer(table, at + 1))
         start = integer(table, at + 2)
         stop = integer(table, at + 3)
+        grain = integer(table, at + 5)
         parts = min(integer(table, at + 4) // {SPLIT_WORK}, integer(table, {THREADS}), stop - start)
         if parts < 2:
             status = call_kernel(address, operands, start, stop)
@@ -142,8 +142,10 @@ def kernel(table, start, stop):
             for p in range(parts):
                 put(jobs, 5 * p, address)
                 put(jobs, 5 * p + 1, operands)
-                put(jobs, 5 * p + 2, start + (stop - start) * p // parts)
-                put(jobs, 5 * p + 3, start + (stop - start) * (p + 1) // parts)
+                first = (stop - start) * p // parts // grain * grain
+                last = (stop - start) * (p + 1) // parts // grain * grain
+                put(jobs, 5 * p + 2, start + first)
+                put(jobs, 5 * p + 3, stop if p == parts - 1 else start + last)
                 put(jobs, 5 * p + 4, 0)
             started = 1
             while started < parts and start_thread(jobs, threads, started):

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit.kernel import CONTROL
 from graphad.runtime import executor as x
-from graphad.runtime.build import CONTROL, kernel_address
+from graphad.runtime.build import kernel_address
 from graphad.runtime.image import Image
 
 # A gate: an array of integers that is the built-in function's `self`.

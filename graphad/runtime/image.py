@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import Kernel
+from graphad.emit.kernel import CONTROL, Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
-from graphad.runtime.build import CONTROL, kernel_address
+from graphad.runtime.build import kernel_address
 from graphad.spec import Dim
 
 
@@ -66,7 +66,7 @@ class Image:
     alive: tuple = ()
     layout: str = ""
     releases: bool = True  # whether calls are long enough to let other Python threads run
-    steps: list = field(default_factory=list)
+    regions: list[int] = field(default_factory=list)  # of each step
 
     @property
     def address(self) -> int:
@@ -145,8 +145,8 @@ class Writer:
                 self.put(value)
         return places
 
-    def arena(self):
-        """Places of the temporaries."""
+    def arena(self, scratch: list):
+        """Places of the temporaries, then of scratch memory that kernels use in turn."""
         program = self.program
         self.base_slot.update({b: x.ARENA for b in program.offsets})
         self.base_offset.update(program.offsets)
@@ -154,6 +154,9 @@ class Writer:
         for size, buffers in program.slots:
             for b in buffers:
                 self.base_slot[b], self.base_offset[b] = x.ARENA, total
+            total = total + (aligned(size) if isinstance(size, int) else size + ALIGNMENT)
+        for k, size in enumerate(scratch):
+            self.base_slot[-1 - k], self.base_offset[-1 - k] = x.ARENA, total
             total = total + (aligned(size) if isinstance(size, int) else size + ALIGNMENT)
         self.set(x.ARENA_BYTES, total)
 
@@ -178,8 +181,9 @@ class Writer:
         at = len(self.data)
         for buffer, offset in step.pointers:
             slot = self.put(0)
-            item = self.program.buffers[buffer].spec.dtype.itemsize
-            place = self.base_offset[buffer] + offset * item
+            place = self.base_offset[buffer]
+            if buffer >= 0:
+                place = place + offset * self.program.buffers[buffer].spec.dtype.itemsize
             self.relocations.append((slot, self.base_slot[buffer], place))
         for value in step.integers:
             self.put(value)
@@ -239,28 +243,50 @@ def make_image(
     inputs_at, outputs_at = w.inputs(), w.outputs()
     w.data[x.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)
-    w.arena()
+    w.arena(scratch_of(kernels))
     alive = w.captured(captured)
-    steps: list[tuple[int, int, Any, Any]] = []
-    for region, kernel in zip(program.regions, kernels, strict=True):
+    steps: list[tuple] = []
+
+    def add(source, pointers, integers, stop: Any = 0, work: Any = 0, grain=1):
+        table = w.table(Step(source, tuple(pointers), tuple(integers), stop))
+        steps.append((kernel_address(source, keep), table, stop, work, grain))
+
+    regions: list[int] = []
+    for k, (region, kernel) in enumerate(zip(program.regions, kernels, strict=True)):
         if isinstance(kernel, Kernel):
-            step = Step(kernel.source, kernel.pointers, kernel.integers, kernel.stop)
-            steps.append(
-                (kernel_address(kernel.source, keep), w.table(step), kernel.stop, kernel.work)
-            )
+            add(kernel.source, kernel.pointers, kernel.integers, kernel.stop, kernel.work,
+                kernel.grain)  # fmt: skip
+            for total in kernel.totals:
+                add(total.source, total.pointers, total.integers)
         elif type(region).__name__ == "Product":
-            steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0, 0))
+            steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0, 0, 1))
         else:
             size = program.buffers[region.buffer].bytes
-            step = Step(x.FILL_SOURCE, ((region.buffer, 0),), (size,), 0)
-            steps.append((kernel_address(x.FILL_SOURCE), w.table(step), 0, 0))
-    return _finish(w, steps, inputs_at, outputs_at, alive, keep)
+            add(x.FILL_SOURCE, ((region.buffer, 0),), (size,))
+        regions += [k] * (len(steps) - len(regions))
+    image = _finish(w, steps, inputs_at, outputs_at, alive, keep)
+    image.regions = regions
+    return image
+
+
+def scratch_of(kernels) -> list:
+    """Bytes of the parts of the k-th total of any kernel, for each k."""
+    sizes: list[Any] = []
+    for kernel in kernels:
+        for k, total in enumerate(kernel.totals if isinstance(kernel, Kernel) else ()):
+            if k == len(sizes):
+                sizes.append(total.bytes)
+            elif isinstance(sizes[k], int) and isinstance(total.bytes, int):
+                sizes[k] = max(sizes[k], total.bytes)
+            else:
+                sizes[k] = sizes[k] + total.bytes
+    return sizes
 
 
 def _finish(w: Writer, steps, inputs_at, outputs_at, alive, keep) -> Image:
     w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(steps)
-    for address, at, stop, work in steps:
-        for value in (address, at, 0, stop, work):
+    for address, at, stop, work, grain in steps:
+        for value in (address, at, 0, stop, work, grain):
             w.put(value)
     w.data[x.RELOCATIONS_AT], w.data[x.RELOCATIONS] = len(w.data), len(w.relocations)
     for entry in w.relocations:
@@ -275,7 +301,7 @@ def _finish(w: Writer, steps, inputs_at, outputs_at, alive, keep) -> Image:
     w.data[x.FINISH] = finish
     data = np.array(w.data, np.int64)
     data[x.IMAGE] = data.ctypes.data
-    return Image(data, inputs_at, outputs_at, alive, layout, steps)
+    return Image(data, inputs_at, outputs_at, alive, layout)
 
 
 def layout_source(w: Writer) -> str:

@@ -16,11 +16,10 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.emit import vecmath
+from graphad.emit.kernel import BLOCK, LANES
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
-BLOCK = 256
-LANES = 32
 
 STORED = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(8)} | {
     f"{c}{n}": ir.IntType(8 * n) for c in "iu" for n in (1, 2, 4, 8)

@@ -16,8 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from graphad.emit.kernel import BLOCK
 from graphad.emit.real import keep_vector_forms
-from graphad.runtime.primitives import BLOCK, HELD, I64, WORDS, counted, number
+from graphad.runtime.primitives import HELD, I64, WORDS, counted, number
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")

@@ -24,7 +24,7 @@ def no_random_numbers(f: Callable):
     before = [_state(g) for g in generators]
     yield
     drawn = any(_state(g) != b for g, b in zip(generators, before, strict=True))
-    if drawn or not ready and "numpy.random" in sys.modules and _started():
+    if drawn or (not ready and "numpy.random" in sys.modules and _started()):
         raise TraceError(
             "np.random inside a traced function",
             "the draw would be frozen into the kernel",
