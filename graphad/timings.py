@@ -5,26 +5,28 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
 SECONDS: dict[str, float] = {}
 TIMES: dict[str, int] = {}
-_INSIDE: list[float] = []  # time spent in nested stages, which is not counted twice
+_OWN = threading.local()  # .inside: time spent in nested stages, which is not counted twice
 
 
 @contextmanager
 def timed(stage: str):
     """Count the time of a block under a stage's name, less that of stages inside it."""
     start = time.perf_counter()
-    _INSIDE.append(0.0)
+    inside = _OWN.__dict__.setdefault("inside", [])
+    inside.append(0.0)
     try:
         yield
     finally:
         whole = time.perf_counter() - start
-        inner = _INSIDE.pop()
-        if _INSIDE:
-            _INSIDE[-1] += whole
+        inner = inside.pop()
+        if inside:
+            inside[-1] += whole
         SECONDS[stage] = SECONDS.get(stage, 0.0) + whole - inner
         TIMES[stage] = TIMES.get(stage, 0) + 1
 

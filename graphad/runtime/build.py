@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import re
 import threading
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from graphad.emit.kernel import CONTROL
 from graphad.runtime import cache
+from graphad.runtime.primitives import reduction_text
 from graphad.runtime.translate import translate
 from graphad.timings import timed
 
@@ -25,26 +32,105 @@ class Counters:
 
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
+REDUCTION = "# reduction: "  # then its word, instead of a source
+REDUCTIONS = re.compile(r"\b((?:sum|prod|max|min)_[fiu][1248])\(")
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
+_OWN = threading.local()
+MOST_PACKED = 200  # lines of straight-line code
 
 
 def kernel_address(source: str, keep: bool = True) -> int:
     """The address of the function in this source, compiled or loaded at need."""
     name = cache.hash_of(source)
-    found = _ADDRESSES.get(name)
-    if found is not None:
-        return found
+    if name not in _ADDRESSES:
+        build([source], keep)
+    return _ADDRESSES[name]
+
+
+def build(sources: Iterable[str], keep: bool = True) -> None:
+    """Compile or load what is missing of these kernels, several at a time."""
+    sources = list(sources)
+    needed = {n for s in sources for n in REDUCTIONS.findall(s)}
+    wanted = {cache.hash_of(s): s for s in (*(REDUCTION + n for n in sorted(needed)), *sources)}
+    if all(name in _ADDRESSES for name in wanted):
+        return
     with _LOCK:
-        if name not in _ADDRESSES:
-            _ADDRESSES[name] = (keep and _load(name)) or _compile(name, source, keep)
-        return _ADDRESSES[name]
+        missing = []
+        for name, source in wanted.items():
+            if name not in _ADDRESSES:
+                address = keep and _load(name)
+                if address:
+                    _found(name, source, address)
+                else:
+                    missing.append((name, source))
+        for name, code in sorted(_compiled(missing), key=lambda p: list(wanted).index(p[0])):
+            COUNTERS.compiled += 1
+            if keep:
+                with timed("write the cache"):
+                    cache.save(name, code)
+            _found(name, wanted[name], _linked(name, code))
+
+
+def _found(name: str, source: str, address: int) -> None:
+    """Note an address; kernels find reductions by their symbols."""
+    _ADDRESSES[name] = address
+    if source.startswith(REDUCTION):
+        llvm.add_symbol(f"graphad_{source.removeprefix(REDUCTION)}", address)
+
+
+def _text(name: str, source: str) -> str:
+    """The LLVM text of a kernel, or of a reduction."""
+    with timed("translate"):
+        if source.startswith(REDUCTION):
+            word = source.removeprefix(REDUCTION)
+            return reduction_text(word).replace(f'"graphad_{word}"', f'"{_symbol(name)}"')
+        return translate(source, _symbol(name), source.startswith(FASTMATH))
+
+
+def _compiled(missing: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
+    """(name, machine code) of each kernel. LLVM runs outside Python's lock, so threads help."""
+    ready: deque[tuple[str, str, str]] = deque()
+    done: list[tuple[str, bytes]] = []
+    failed: list[BaseException] = []
+    translated = threading.Event()
+
+    def work():
+        try:
+            while ready or not translated.is_set():
+                try:
+                    name, source, text = ready.popleft()
+                except IndexError:
+                    translated.wait(0.0005)
+                    continue
+                done.append((name, _object(source, text)))
+        except BaseException as error:
+            failed.append(error)
+
+    helpers = [threading.Thread(target=work) for _ in range(min(_cores(), len(missing)) - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+        for name, source in missing:
+            ready.append((name, source, _text(name, source)))
+    finally:
+        translated.set()
+    work()
+    for helper in helpers:
+        helper.join()
+    if failed:
+        raise failed[0]
+    return done
+
+
+def _cores() -> int:
+    counted = getattr(os, "sched_getaffinity", None)
+    return len(counted(0)) if counted else (os.cpu_count() or 1)
 
 
 def llvm_of(source: str) -> str:
     """The optimised LLVM text of a kernel."""
-    with _LOCK:
-        return str(_optimised(source, _symbol(cache.hash_of(source))))
+    return str(_optimised(source, _text(cache.hash_of(source), source)))
 
 
 def _symbol(name: str) -> str:
@@ -72,60 +158,83 @@ def _linked(name: str, code: bytes) -> int:
         return engine.get_function_address(_symbol(name))
 
 
-@lru_cache(maxsize=2)
-def _machine(opt: int = 2):
-    """Code for this very CPU."""
+@lru_cache(maxsize=1)
+def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=opt,
-        jit=True,
-    )
+
+
+def _machine(opt: int = 2):
+    """Code for this very CPU; each thread has machines of its own."""
+    known = _OWN.__dict__.setdefault("machines", {})
+    if opt not in known:
+        _initialise()
+        known[opt] = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(),
+            features=llvm.get_host_cpu_features().flatten(),
+            opt=opt,
+            jit=True,
+        )
+    return known[opt]
 
 
 @lru_cache(maxsize=1)
 def _engine():
     """What all kernels are linked into; it lives as long as the process."""
-    _machine()
+    _initialise()
     own = llvm.Target.from_default_triple().create_target_machine(jit=True)
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), own)
 
 
-def _optimised(source: str, symbol: str) -> Any:
+def _optimised(source: str, text: str, context=None) -> Any:
     """The LLVM module of a kernel after LLVM's passes."""
-    machine = _machine()
-    with timed("translate"):
-        text = translate(source, symbol, source.startswith(FASTMATH))
     with timed("LLVM parse"):
-        module = llvm.parse_assembly(text)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = True
-    builder = llvm.create_pass_builder(machine, options)
-    if source.startswith(CONTROL):
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
-    else:
-        passes = builder.getModulePassManager()
+        module = llvm.parse_assembly(text, context)
+    run = _unlocked("LLVMPY_RunNewModulePassManager")
     with timed("LLVM passes"):
-        passes.run(module, builder)
+        builder, passes = _passes(source)
+        run(passes, module, builder)
         if "graphad_rare_" in text:  # vector forms that the loop vectoriser has called
             passes = llvm.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
-            passes.run(module, builder)
+            run(passes, module, builder)
     return module
 
 
-def _compile(name: str, source: str, keep: bool) -> int:
-    machine = _machine(0 if source.startswith(CONTROL) else 2)
-    module = _optimised(source, _symbol(name))
+def _passes(source: str):
+    """(pass builder, pass manager); long straight-line code is not packed into vectors: slow."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = True
+    options.loop_unrolling = False
+    options.slp_vectorization = "for " not in source and source.count("\n") < MOST_PACKED
+    builder = llvm.create_pass_builder(_machine(), options)
+    if not source.startswith(CONTROL):
+        return builder, builder.getModulePassManager()
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    return builder, passes
+
+
+def _object(source: str, text: str) -> bytes:
+    """The machine code of a translated kernel."""
+    module = _optimised(source, text, llvm.create_context())
     with timed("machine code"):
-        code = machine.emit_object(module)
-    COUNTERS.compiled += 1
-    if keep:
-        with timed("write the cache"):
-            cache.save(name, code)
-    return _linked(name, code)
+        machine = _machine(0 if source.startswith(CONTROL) else 2)
+        with ffi.OutputString() as problem:
+            emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+            memory = emit(machine, module, 1, problem)
+            if not memory:
+                raise RuntimeError(str(problem))
+        start = ffi.lib.LLVMPY_GetBufferStart(memory)
+        try:
+            return ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
+        finally:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+def _unlocked(name: str):
+    """A function of llvmlite without its global lock: modules here share no context."""
+    function = getattr(ffi.lib, name)
+    return getattr(function, "_cfn", function)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
+import importlib.util
 import os
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from graphad.emit.kernel import CONTROL, Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
-from graphad.runtime.build import kernel_address
+from graphad.runtime.build import build, kernel_address
 from graphad.spec import Dim
 
 
@@ -28,12 +31,25 @@ def _addresses() -> tuple[int, int, int]:
     )
 
 
+def _cython_blas() -> Any:
+    """SciPy's BLAS, without the rest of scipy.linalg, which takes a tenth of a second to import."""
+    package = importlib.util.find_spec("scipy")
+    folder = Path((package and package.origin) or "").parent / "linalg"
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        if (folder / f"cython_blas{suffix}").exists():
+            place = str(folder / f"cython_blas{suffix}")
+            spec = importlib.util.spec_from_file_location("scipy.linalg.cython_blas", place)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    return importlib.import_module("scipy.linalg.cython_blas")
+
+
 @lru_cache(maxsize=2)
 def _gemm(code: str) -> int:
-    from scipy.linalg import cython_blas
-
     name = {"f8": "dgemm", "f4": "sgemm"}[code]
-    capsule = cython_blas.__pyx_capi__[name]
+    capsule = _cython_blas().__pyx_capi__[name]
     python = ctypes.pythonapi
     python.PyCapsule_GetName.restype = ctypes.c_char_p
     python.PyCapsule_GetName.argtypes = [ctypes.py_object]
@@ -238,6 +254,11 @@ def make_image(
 
     `keep`: whether what is compiled for it goes to disk.
     """
+    sources = [x.PREPARE_SOURCE, x.EXECUTE_SOURCE, x.FINISH_SOURCE]
+    for kernel in kernels:
+        if isinstance(kernel, Kernel):
+            sources += [kernel.source, *(t.source for t in kernel.totals)]
+    build(sources, keep)
     w = Writer(program)
     w.data[x.THREADS] = threads_for(parallel)
     inputs_at, outputs_at = w.inputs(), w.outputs()

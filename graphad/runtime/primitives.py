@@ -153,41 +153,71 @@ def counted(b, start, stop, body):
     b.position_at_end(after)
 
 
+NOT_KEPT = "captures(none)" if llvm.llvm_version_info >= (21,) else "nocapture"
+
+
+def reduction(module, kind: str, code: str):
+    """Declare the function that combines m elements of a block; it is compiled once, by itself."""
+    name = f"graphad_{kind}_{code}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    stored = STORED[code]
+    f = ir.Function(module, ir.FunctionType(stored, [stored, stored.as_pointer(), I64]), name)
+    set.add(f.attributes, "nounwind")
+    set.add(f.attributes, "willreturn")
+    set.add(f.attributes, "memory(argmem: read)")
+    set.add(f.args[1].attributes, NOT_KEPT)
+    set.add(f.args[1].attributes, "readonly")
+    return f
+
+
 def _make_reduce(kind, code):
-    """Combine m elements of a block: LANES at a time, then a tree of halves, then the rest.
+    def reduce(b, first, address, m):
+        f = reduction(b.module, kind, code)
+        return b.call(f, [first, b.inttoptr(address, STORED[code].as_pointer()), m])
+
+    return reduce
+
+
+def reduction_text(name: str) -> str:
+    """The module of a reduction: LANES at a time, then a tree of halves, then the rest.
 
     The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
     """
+    kind, code = name.split("_")
     stored = STORED[code]
     vector = ir.VectorType(stored, LANES)
+    module = ir.Module("graphad")
+    f = reduction(module, kind, code)
+    set.add(f.attributes, '"prefer-vector-width"="512"')
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    first, base, m = f.args
+    address = b.ptrtoint(base, I64)
+    out, lanes = b.alloca(stored), b.alloca(vector)
+    b.store(first, out)
+    rounds = b.udiv(m, number(LANES))
 
-    def reduce(b, first, address, m):
-        with b.goto_entry_block():
-            out, lanes = b.alloca(stored), b.alloca(vector)
-        b.store(first, out)
-        rounds = b.udiv(m, number(LANES))
+    def wide(k):
+        got = b.load(element(b, vector, address, k), typ=vector)
+        got.align = int(code[1])
+        return got
 
-        def wide(k):
-            got = b.load(element(b, vector, address, k), typ=vector)
-            got.align = int(code[1])
-            return got
+    def add_lanes(k):
+        b.store(_combine(b, kind, code, b.load(lanes, typ=vector), wide(k)), lanes)
 
-        def add_lanes(k):
-            b.store(_combine(b, kind, code, b.load(lanes, typ=vector), wide(k)), lanes)
+    def add_one(k):
+        value = b.load(element(b, stored, address, k), typ=stored)
+        b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
 
-        def add_one(k):
-            value = b.load(element(b, stored, address, k), typ=stored)
-            b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
-
-        with b.if_then(b.icmp_signed(">", rounds, number(0))):
-            b.store(wide(number(0)), lanes)
-            counted(b, number(1), rounds, add_lanes)
-            total = _tree(b, kind, code, b.load(lanes, typ=vector))
-            b.store(_combine(b, kind, code, b.load(out, typ=stored), total), out)
-        counted(b, b.mul(rounds, number(LANES)), m, add_one)
-        return b.load(out, typ=stored)
-
-    return reduce
+    with b.if_then(b.icmp_signed(">", rounds, number(0))):
+        b.store(wide(number(0)), lanes)
+        counted(b, number(1), rounds, add_lanes)
+        total = _tree(b, kind, code, b.load(lanes, typ=vector))
+        b.store(_combine(b, kind, code, b.load(out, typ=stored), total), out)
+    counted(b, b.mul(rounds, number(LANES)), m, add_one)
+    b.ret(b.load(out, typ=stored))
+    return str(module)
 
 
 def _tree(b, kind, code, lanes):
