@@ -157,7 +157,11 @@ def poisson(np_):
         return (np_.exp(eta) - y * eta).sum()
 
     rng = RNG(0)
-    return f, (rng.normal(size=8) * 0.1, rng.normal(size=(10_000, 8)), rng.poisson(2.0, 10_000) * 1.0)
+    return f, (
+        rng.normal(size=8) * 0.1,
+        rng.normal(size=(10_000, 8)),
+        rng.poisson(2.0, 10_000) * 1.0,
+    )
 
 
 def kalman(np_):

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import Kernel, write_loop
+from graphad.emit.kernel import Kernel, write_loop, write_nest
 from graphad.emit.small import Straight, straight, takes
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
-from graphad.lower.program import Loop, Program, check_program
+from graphad.lower.nest import nest
+from graphad.lower.program import Loop, Nest, Program, check_program
 from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor, gate
@@ -40,6 +41,7 @@ LARGE_PASSES = (
     Pass("expand", expand, check),
     Pass("tidy", tidy, check),
     Pass("fuse", fuse, check_program),
+    Pass("nest", nest, check_program),
     Pass("plan memory", plan, check_program),
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
@@ -91,6 +93,8 @@ class Lowered:
         for region in self.program.regions:
             if isinstance(region, Loop):
                 found.append(write_loop(region, self.program.buffers))
+            elif isinstance(region, Nest):
+                found.append(write_nest(region, self.program.buffers))
             else:
                 found.append(getattr(region, "kernel", None))
         if self.fastmath:

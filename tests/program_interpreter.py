@@ -5,7 +5,7 @@ It shares no code with the emitters: every point of every loop is a Python step 
 
 import numpy as np
 
-from graphad.lower.program import Fill, Loop, Product
+from graphad.lower.program import Fill, Loop, Nest, Product
 from graphad.op import find
 
 IDENTITY = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf}
@@ -29,6 +29,8 @@ def run_program(program, inputs, captured):
         elif b.kind == "output":
             memory[b.id] = np.full(size, 99, b.spec.dtype)
             results[b.index] = (memory[b.id], b.spec.shape)
+        elif b.kind == "row":
+            memory[b.id] = np.full(size, 99, b.spec.dtype)
         elif b.id in program.offsets:
             start = program.offsets[b.id]
             end = start + size * b.spec.dtype.itemsize
@@ -37,6 +39,8 @@ def run_program(program, inputs, captured):
     for region in program.regions:
         if isinstance(region, Loop):
             run_loop(region, memory)
+        elif isinstance(region, Nest):
+            run_nest(region, memory)
         elif isinstance(region, Product):
             run_product(region, memory)
         else:
@@ -95,8 +99,32 @@ class _Scalar:
         self.dtype = dtype
 
 
+def run_nest(region, memory):
+    for loop in region.loops:
+        initialise(loop, memory)
+    running = [{} for _ in region.loops]
+    for row in range(region.loops[0].space[0]):
+        for b, size in region.rows.items():  # nothing is left of the row before
+            memory[b][: row * size] = 77
+        for loop, kept in zip(region.loops, running, strict=True):
+            for rest in np.ndindex(*loop.space[1:]):
+                step(loop, memory, (row, *rest), kept)
+
+
 def run_loop(region, memory):
+    initialise(region, memory)
     running = {}
+    for point in np.ndindex(*region.space):
+        step(region, memory, point, running)
+
+
+def step(region, memory, point, running):
+    values = evaluate_body(region, memory, point)
+    for k, s in enumerate(region.stores):
+        store(region, k, s, values, memory, point, running)
+
+
+def initialise(region, memory):
     for s in region.stores:
         if s.reduce in IDENTITY:
             start = IDENTITY[s.reduce]
@@ -109,10 +137,6 @@ def run_loop(region, memory):
                 memory[s.buffer][place(s.at, point)] = start
             if 0 in region.space:
                 memory[s.buffer][:] = start
-    for point in np.ndindex(*region.space):
-        values = evaluate_body(region, memory, point)
-        for k, s in enumerate(region.stores):
-            store(region, k, s, values, memory, point, running)
 
 
 def store(region, k, s, values, memory, point, running):

@@ -7,13 +7,14 @@ stride of the innermost loop), so that equal bodies share one kernel at every si
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import NOWHERE, Where
-from graphad.lower.program import Affine, Buffer, Loop, Statement, Store
+from graphad.lower.program import Affine, Buffer, Loop, Nest, Statement, Store
 from graphad.op import find
 from graphad.spec import size_of
 
@@ -116,8 +117,11 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
     return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
 
 
-def simplified(loop: Loop) -> Loop:
-    """The same nest without axes of size 1, adjacent axes merged where every index allows."""
+def simplified(loop: Loop, rows: bool = False) -> Loop:
+    """The same nest without axes of size 1, adjacent axes merged where every index allows.
+
+    `rows`: the outermost axis stays as it is, with at least one inside it.
+    """
     indices = [s.at for s in loop.body if s.at is not None] + [s.at for s in loop.stores]
     kept_apart = {a for s in loop.stores for a in s.axes} | (
         {loop.sequential} if loop.sequential >= 0 else set()
@@ -125,12 +129,14 @@ def simplified(loop: Loop) -> Loop:
     ordered = {a for s in loop.stores if s.reduce in (*ARGS, "scan") for a in s.axes}
     groups: list[list[int]] = []
     for a, dim in enumerate(loop.space):
-        if isinstance(dim, int) and dim == 1 and a not in ordered:
+        kept = a in ordered or (rows and a == 0)
+        if isinstance(dim, int) and dim == 1 and not kept:
             continue
         last = groups[-1][-1] if groups else None
         if (
             last is not None
             and last not in kept_apart
+            and not (rows and last == 0)
             and a not in kept_apart
             and all(at.strides[last] == at.strides[a] * dim for at in indices)
         ):
@@ -155,7 +161,19 @@ def simplified(loop: Loop) -> Loop:
         for s in loop.stores
     )
     sequential = place.get(loop.sequential, -1)
-    return Loop(tuple(space), body, stores, loop.where, sequential)
+    made = Loop(tuple(space), body, stores, loop.where, sequential)
+    return _with_inner(made) if rows and len(space) == 1 else made
+
+
+def _with_inner(loop: Loop) -> Loop:
+    """A loop over one axis with an inner one of size 1."""
+
+    def wider(at: Affine | None):
+        return None if at is None else Affine(at.offset, (*at.strides, 0))
+
+    body = tuple(_with(s, at=wider(s.at)) for s in loop.body)
+    stores = tuple(_with(s, at=wider(s.at), axes=(0, 1) if s.axes else ()) for s in loop.stores)
+    return Loop((*loop.space, 1), body, stores, loop.where)
 
 
 def _with(record, **changes):
@@ -164,21 +182,74 @@ def _with(record, **changes):
     return replace(record, **changes)
 
 
-class Writer:
-    """Writes the source of one region."""
+class Operands:
+    """What a kernel's table holds, as its source comes to need it."""
 
-    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...]):
-        self.loop = simplified(loop)
-        self.buffers = buffers
-        self.space = self.loop.space or (1,)
-        self.rank = len(self.space)
+    def __init__(self):
         self.pointers: list[tuple[int, Any]] = []
         self.integers: list[Any] = []
         self.integer_names: dict[Any, str] = {}
+
+    def pointer(self, buffer: int, offset) -> str:
+        """The name of an operand's address."""
+        key = (buffer, offset)
+        if key not in self.pointers:
+            self.pointers.append(key)
+        return f"p{self.pointers.index(key)}"
+
+    def integer(self, value, use: str) -> str:
+        """The name of a dim or stride that the table holds; `use` keeps different roles apart."""
+        key = (use, value)
+        if key not in self.integer_names:
+            self.integer_names[key] = f"n{len(self.integers)}"
+            self.integers.append(value)
+        return self.integer_names[key]
+
+    def head(self) -> list[str]:
+        """The lines that read the table."""
+        first = len(self.pointers)
+        head = ["def kernel(table, start, stop):", "    wide_vectors()"]
+        head += [f"    p{k} = integer(table, {k})" for k in range(first)]
+        return head + [f"    n{k} = integer(table, {first + k})" for k in range(len(self.integers))]
+
+
+class Writer:
+    """Writes the source of one loop region, or of one loop of a nest."""
+
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None):
+        self.nest = nest
+        self.loop = simplified(loop, rows=nest is not None)
+        self.buffers = buffers
+        self.space = self.loop.space or (1,)
+        self.rank = len(self.space)
+        self.operands = nest.operands if nest else Operands()
         self.lines: list[tuple[str, Where]] = []
         self.dtypes = {s.id: s.dtype for s in loop.body}
-        self.split = self._split_axis()
+        self.split = 0 if nest else self._split_axis()
         self.parts = self.split < 0 and self._by_parts()
+
+    def _in_parts(self, s: Store) -> bool:
+        """Whether a reduction is left in parts for a kernel that combines them in order."""
+        if self.nest:
+            return s.reduce in CHUNKED and s.axes == tuple(range(self.rank))
+        return self.parts
+
+    def pointer(self, buffer: int, offset) -> str:
+        """The name of an operand's address."""
+        if self.nest and buffer in self.nest.rows:
+            return self.nest.row(buffer, offset)
+        return self.operands.pointer(buffer, offset)
+
+    def integer(self, value, use: str) -> str:
+        """The name of a dim or stride that the table holds."""
+        return self.operands.integer(value, use)
+
+    def word(self, name: str, buffer: int, code: str) -> str:
+        """A load or store. What a nest both writes and reads is outside the promise that loads
+        and stores touch different memory."""
+        if self.nest and buffer in self.nest.shared:
+            name = {"load": "peek", "store": "keep"}[name]
+        return f"{name}_{code}"
 
     def _split_axis(self) -> int:
         """The outermost loop that threads may share; -1 if there is none."""
@@ -200,26 +271,12 @@ class Writer:
         """Append one line."""
         self.lines.append(("    " * depth + text, where))
 
-    def pointer(self, buffer: int, offset) -> str:
-        """The name of an operand's address."""
-        key = (buffer, offset)
-        if key not in self.pointers:
-            self.pointers.append(key)
-        return f"p{self.pointers.index(key)}"
-
-    def integer(self, value, use: str) -> str:
-        """The name of a dim or stride that the table holds; `use` keeps different roles apart."""
-        key = (use, value)
-        if key not in self.integer_names:
-            self.integer_names[key] = f"n{len(self.integers)}"
-            self.integers.append(value)
-        return self.integer_names[key]
-
-    def index(self, at: Affine) -> str:
+    def index(self, at: Affine, buffer: int = -1) -> str:
         """An affine index without its offset, which the address has."""
         parts = []
+        by_row = self.nest is not None and buffer in self.nest.rows
         for axis, step in enumerate(at.strides):
-            if isinstance(step, int) and step == 0:
+            if (isinstance(step, int) and step == 0) or (by_row and axis == 0):
                 continue
             if axis == self.rank - 1 and isinstance(step, int) and step in (1, -1):
                 parts.append(f"i{axis}" if step == 1 else f"-i{axis}")
@@ -227,29 +284,28 @@ class Writer:
                 parts.append(f"i{axis} * {self.integer(step, f's{axis}')}")
         return " + ".join(parts) or "0"
 
-    def kernel(self) -> Kernel:
-        """The finished kernel."""
+    def write(self, depth: int = 1) -> list[Store]:
+        """Append the loops; the reductions that are left in parts."""
         loop = self.loop
         inner = [s for s in loop.stores if s.reduce in CHUNKED and self._inner(s)]
-        self._initialise(loop.stores)
-        depth = 1
-        for axis in range(self.rank - 1):
+        self._initialise(depth, loop.stores)
+        for axis in range(1 if self.nest else 0, self.rank - 1):
             self.line(depth, f"for i{axis} in range({self._range(axis)}):")
             depth += 1
         if inner:
             self._chunked(depth, inner)
         else:
             self._plain(depth)
-        head = self._head()
-        source = "\n".join(text for text, _ in head + self.lines) + "\n    return 0\n"
-        wheres = tuple(where for _, where in head + self.lines) + (NOWHERE,)
+        return [s for s in inner if self._in_parts(s)]
+
+    def kernel(self) -> Kernel:
+        """The finished kernel."""
+        parts = self.write()
+        lines = [(text, NOWHERE) for text in self.operands.head()] + self.lines
         work = self._work() if self.split >= 0 or self.parts else 0
         grain = BLOCK if self.parts and self.rank == 1 else 1
-        totals = tuple(self._total(k, s) for k, s in enumerate(inner)) if self.parts else ()
-        return Kernel(
-            source, tuple(self.pointers), tuple(self.integers), self.space[max(self.split, 0)],
-            wheres, work, grain, totals,
-        )  # fmt: skip
+        totals = tuple(self._total(k, s) for k, s in enumerate(parts))
+        return finished(lines, self.operands, self.space[max(self.split, 0)], work, grain, totals)
 
     def _total(self, k: int, s: Store) -> Total:
         """The kernel that combines the parts of a reduction, and what it is given."""
@@ -282,16 +338,11 @@ class Writer:
         return size_of(self.space) * (sum(costs) + moved)
 
     def _range(self, axis) -> str:
-        if axis == max(self.split, 0):
+        if axis == max(self.split, 0) and not self.nest:
             return "start, stop"
+        if self.nest and self.space[axis] == 1:
+            return "1"
         return self.integer(self.space[axis], f"d{axis}")
-
-    def _head(self):
-        head = ["def kernel(table, start, stop):", "    wide_vectors()"]
-        head += [f"    p{k} = integer(table, {k})" for k in range(len(self.pointers))]
-        first = len(self.pointers)
-        head += [f"    n{k} = integer(table, {first + k})" for k in range(len(self.integers))]
-        return [(text, NOWHERE) for text in head]
 
     def _inner(self, store: Store) -> bool:
         return self.rank - 1 in store.axes
@@ -299,19 +350,19 @@ class Writer:
     def _outer(self, store: Store) -> bool:
         return any(a < self.rank - 1 for a in store.axes)
 
-    def _initialise(self, stores):
+    def _initialise(self, first_depth: int, stores):
         """Set the results that outer loops add to."""
         for store in stores:
-            if store.reduce not in CHUNKED or not self._outer(store) or self.parts:
+            if store.reduce not in CHUNKED or not self._outer(store) or self._in_parts(store):
                 continue
             dtype = self.buffers[store.buffer].spec.dtype
             pointer = self.pointer(store.buffer, store.at.offset)
-            depth = 1
-            for axis in range(self.rank):
+            depth = first_depth
+            for axis in range(1 if self.nest else 0, self.rank):
                 if axis not in store.axes:
                     self.line(depth, f"for i{axis} in range({self._range(axis)}):")
                     depth += 1
-            where = f"{pointer}, {self.index(store.at)}"
+            where = f"{pointer}, {self.index(store.at, store.buffer)}"
             self.line(depth, f"keep_{code_of(dtype)}({where}, {identity(store.reduce, dtype)})")
 
     def _plain(self, depth: int):
@@ -337,7 +388,8 @@ class Writer:
         if s.reduce == "scan":
             dtype = self.dtypes[s.value]
             self.line(depth + 1, f"a{k} = {code_of(dtype)}(a{k} + v{s.value})")
-            self.line(depth + 1, f"store_{code_of(dtype)}({pointer}, {self.index(s.at)}, a{k})")
+            word = self.word("store", s.buffer, code_of(dtype))
+            self.line(depth + 1, f"{word}({pointer}, {self.index(s.at, s.buffer)}, a{k})")
             return
         order = ">" if s.reduce == "argmax" else "<"
         v = f"v{s.value}"
@@ -345,22 +397,23 @@ class Writer:
         self.line(depth + 1, f"if {better}:")
         self.line(depth + 2, f"a{k} = {v}")
         self.line(depth + 2, f"j{k} = i{last}")
-        self.line(depth, f"store_i8({pointer}, {self.index(s.at)}, j{k})")
+        word = self.word("store", s.buffer, "i8")
+        self.line(depth, f"{word}({pointer}, {self.index(s.at, s.buffer)}, j{k})")
 
     def _chunked(self, depth: int, inner: list[Store]):
         """Reductions over the innermost loop: blocks of values, each summed in lanes."""
         last = self.rank - 1
         codes = [code_of(self.dtypes[s.value]) for s in inner]
-        for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
+        starts = [identity(s.reduce or "", self.dtypes[s.value]) for s in inner]
+        by_block = self.parts and last == 0
+        for k, code in enumerate(codes):
             self.lines.insert(0, (f"    t{k} = block_{code}()", NOWHERE))
-            self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
-        if last == 0:
-            self.line(depth, "for c in range(start, stop, BLOCK):")
-            self.line(depth + 1, "m = min(BLOCK, stop - c)")
-        else:
-            size = self._range(last)
-            self.line(depth, f"for c in range(0, {size}, BLOCK):")
-            self.line(depth + 1, f"m = min(BLOCK, {size} - c)")
+            if not by_block:
+                self.line(depth, f"a{k} = {starts[k]}")
+        size = self._range(last)
+        first, stop = ("start", "stop") if last == 0 else ("0", size)
+        self.line(depth, f"for c in range({first}, {stop}, BLOCK):")
+        self.line(depth + 1, f"m = min(BLOCK, {stop} - c)")
         self.line(depth + 1, "for k in range(m):")
         self.line(depth + 2, f"i{last} = c + k")
         self._body(depth + 2)
@@ -371,32 +424,35 @@ class Writer:
             else:
                 self._store(depth + 2, store)
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
-            start = identity(s.reduce or "", self.dtypes[s.value])
-            self.line(depth + 1, f"b{k} = {s.reduce}_{code}({start}, t{k}, m)")
-            if self.parts and last == 0:
-                self.line(depth + 1, f"keep_{code}({self.pointer(-1 - k, 0)}, c // BLOCK, b{k})")
+            self.line(depth + 1, f"r{k} = {s.reduce}_{code}({starts[k]}, t{k}, m)")
+            if by_block:
+                self.line(depth + 1, f"keep_{code}({self._parts_of(s)}, c // BLOCK, r{k})")
             else:
-                self.line(depth + 1, f"a{k} = {combine(s.reduce or '', f'a{k}', f'b{k}')}")
-        if self.parts:
-            self._keep_parts(depth, codes)
-            return
+                self.line(depth + 1, f"a{k} = {combine(s.reduce or '', f'a{k}', f'r{k}')}")
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
-            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at)}"
-            value = f"a{k}"
-            if self._outer(s):
-                value = combine(s.reduce or "", f"peek_{code}({at})", value)
-            self.line(depth, f"store_{code}({at}, {value})")
+            if not by_block:
+                self._keep(depth, s, code, f"a{k}")
 
-    def _keep_parts(self, depth: int, codes: list[str]):
-        """Totals of each innermost loop, in the order in which they will be combined."""
-        if self.rank == 1:
+    def _keep(self, depth: int, s: Store, code: str, value: str):
+        """Store what a reduction over the innermost loop came to."""
+        if self._in_parts(s):
+            place = "i0"
+            for axis in range(1, self.rank - 1):
+                size = self.integer(self.space[axis], f"d{axis}")
+                place = f"({place}) * {size} + i{axis}"
+            self.line(depth, f"keep_{code}({self._parts_of(s)}, {place}, {value})")
             return
-        place = "i0"
-        for axis in range(1, self.rank - 1):
-            size = self.integer(self.space[axis], f"d{axis}")
-            place = f"({place}) * {size} + i{axis}"
-        for k, code in enumerate(codes):
-            self.line(depth, f"keep_{code}({self.pointer(-1 - k, 0)}, {place}, a{k})")
+        at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at, s.buffer)}"
+        if self._outer(s):
+            value = combine(s.reduce or "", f"peek_{code}({at})", value)
+        self.line(depth, f"{self.word('store', s.buffer, code)}({at}, {value})")
+
+    def _parts_of(self, s: Store) -> str:
+        """The address of a reduction's parts."""
+        totals = self.nest.totals if self.nest else [t for t in self.loop.stores if t.axes]
+        if s not in totals:
+            totals.append(s)
+        return self.operands.pointer(-1 - totals.index(s), 0)
 
     def _body(self, depth: int):
         for s in self.loop.body:
@@ -407,8 +463,8 @@ class Writer:
         name = f"v{s.id}"
         if s.op == "load":
             assert s.at is not None
-            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at)}"
-            self.line(depth, f"{name} = load_{code}({at})", s.where)
+            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at, s.buffer)}"
+            self.line(depth, f"{name} = {self.word('load', s.buffer, code)}({at})", s.where)
         elif s.op == "const":
             self.line(depth, f"{name} = {literal(s.value, s.dtype)}", s.where)
         elif s.op == "dim":
@@ -449,19 +505,71 @@ class Writer:
         code = code_of(self.buffers[s.buffer].spec.dtype)
         pointer = self.pointer(s.buffer, s.at.offset)
         value = f"v{s.value}"
+        index = self.index(s.at, s.buffer)
+        word = self.word("store", s.buffer, code)
         if s.reduce in CHUNKED and s.axes:
-            at = f"{pointer}, {self.index(s.at)}"
-            value = combine(s.reduce, f"peek_{code}({at})", value)
-            self.line(depth, f"store_{code}({at}, {value})")
+            value = combine(s.reduce, f"peek_{code}({pointer}, {index})", value)
+            self.line(depth, f"{word}({pointer}, {index}, {value})")
         elif s.reduce is not None and s.reduce not in CHUNKED:
             name = f"w{s.value}"
             position = self._checked(depth, name, s.indices, s.bounds)
-            self.line(depth, f"{name} = {position} + {self.index(s.at)}")
+            self.line(depth, f"{name} = {position} + {index}")
             if s.reduce == "scatter_add":
                 value = f"{code}(peek_{code}({pointer}, {name}) + {value})"
             self.line(depth, f"keep_{code}({pointer}, {name}, {value})")
         else:
-            self.line(depth, f"store_{code}({pointer}, {self.index(s.at)}, {value})")
+            self.line(depth, f"{word}({pointer}, {index}, {value})")
+
+
+def finished(lines, operands: Operands, stop, work, grain=1, totals=()) -> Kernel:
+    """A kernel from its lines and operands."""
+    source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
+    wheres = (*[where for _, where in lines], NOWHERE)
+    pointers, integers = tuple(operands.pointers), tuple(operands.integers)
+    return Kernel(source, pointers, integers, stop, wheres, work, grain, totals)
+
+
+class NestWriter:
+    """Writes loops that run row by row: one loop over the rows with the others inside."""
+
+    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
+        self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
+        self.operands = Operands()
+        self.totals: list[Store] = []
+        self.kept: list[int] = []
+        written = {b for loop in nest.loops for b in loop.writes()}
+        self.shared = written & {b for loop in nest.loops for b in loop.reads()}
+
+    def row(self, buffer: int, offset: int) -> str:
+        """The address of the row at hand of a buffer of which no more is kept."""
+        if buffer not in self.kept:
+            self.kept.append(buffer)
+        name = f"y{self.kept.index(buffer)}"
+        return f"{name} + {offset * self.buffers[buffer].spec.dtype.itemsize}" if offset else name
+
+    def kernel(self) -> Kernel:
+        """The finished kernel."""
+        lines, blocks, totals, work = [], [], [], 0
+        for n, loop in enumerate(self.loops):
+            writer = Writer(loop, self.buffers, self)
+            parts = writer.write(2)
+            totals += [writer._total(self.totals.index(s), s) for s in parts]
+            work = work + writer._work()
+            # Each loop has variables of its own.
+            own = [(re.sub(r"\b([ajrtvw])(\d)", rf"\g<1>{n}_\2", t), w) for t, w in writer.lines]
+            blocks += [line for line in own if " = block_" in line[0]]
+            lines += [line for line in own if " = block_" not in line[0]]
+        head = [(text, NOWHERE) for text in self.operands.head()]
+        for k, buffer in enumerate(self.kept):
+            size = self.rows[buffer] * self.buffers[buffer].spec.dtype.itemsize
+            head.append((f"    y{k} = stack({size})", NOWHERE))
+        rows = [*head, *blocks, ("    for i0 in range(start, stop):", NOWHERE), *lines]
+        return finished(rows, self.operands, self.loops[0].space[0], work, 1, tuple(totals))
+
+
+def write_nest(nest: Nest, buffers: tuple[Buffer, ...]) -> Kernel:
+    """The kernel of a nest."""
+    return NestWriter(nest, buffers).kernel()
 
 
 def write_loop(loop: Loop, buffers: tuple[Buffer, ...]) -> Kernel:

@@ -145,6 +145,42 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Nest:
+    """Loops over the same outermost dim that run row by row: all of them for i0 = 0, then 1, ...
+
+    `rows`: buffers of which only the row at hand is kept, and the row's length.
+    """
+
+    loops: tuple[Loop, ...]
+    rows: dict[int, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def where(self) -> Where:
+        """That of the first loop."""
+        return self.loops[0].where
+
+    @property
+    def body(self) -> tuple[Statement, ...]:
+        """All statements."""
+        return tuple(s for loop in self.loops for s in loop.body)
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from and hold more than a row."""
+        return {b for loop in self.loops for b in loop.reads()} - set(self.rows)
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to and hold more than a row."""
+        return {b for loop in self.loops for b in loop.writes()} - set(self.rows)
+
+    def __str__(self):
+        kept = f", keeping a row of {', '.join(f'b{b}' for b in self.rows)}" if self.rows else ""
+        lines = [f"row by row over (i0 < {self.loops[0].space[0]}){kept}"]
+        for loop in self.loops:
+            lines += [f"    {line}" for line in str(loop).split("\n")]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
 class Product:
     """C[m, n] = A[m, k] B[k, n] for each of `batch`, row-major, by BLAS.
 
@@ -228,14 +264,15 @@ def check_program(program: Program) -> Program:
     """Assert that what is read has been written and that statements are in order."""
     ready = {b.id for b in program.buffers if b.kind in ("input", "captured")}
     for region in program.regions:
-        missing = region.reads() - ready
+        made = region.writes() if isinstance(region, Nest) else set()
+        missing = region.reads() - ready - made
         if missing:
             raise CheckError(
                 "check", f"{region} reads {missing} before it is written", where=NOWHERE
             )
-        if isinstance(region, Loop):
+        for loop in region.loops if isinstance(region, Nest) else (region,):
             seen: set[int] = set()
-            for s in region.body:
+            for s in getattr(loop, "body", ()):
                 if not seen.issuperset(s.args):
                     raise CheckError("check", f"{s} comes before its arguments", where=s.where)
                 seen.add(s.id)
