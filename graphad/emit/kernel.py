@@ -13,15 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit.loops import (
+    ARGS,
+    CHUNKED,
+    LONGEST_UNROLLED,
+    STEP,
+    cost_of,
+    levels,
+    simplified,
+    start_of,
+    unrolled,
+)
 from graphad.errors import NOWHERE, Where
 from graphad.lower.program import Affine, Buffer, Loop, Nest, Statement, Store
 from graphad.op import find
 from graphad.spec import size_of
 
-CHUNKED = ("sum", "prod", "max", "min")
-ARGS = ("argmax", "argmin")
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
 BLOCK, LANES = 256, 32  # values that are reduced together, so many at a time
+CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
 SPLIT_WORK = 2_000_000  # of a thread, see runtime/executor.py
 
 
@@ -76,18 +86,8 @@ def literal(value, dtype) -> str:
 
 
 def identity(reduce: str, dtype) -> str:
-    """The start of a reduction."""
-    if reduce in ("sum", "scan"):
-        return literal(0.0 if dtype.kind == "f" else 0, dtype)
-    if reduce == "prod":
-        return literal(1.0 if dtype.kind == "f" else 1, dtype)
-    lowest = reduce in ("max", "argmax")
-    if dtype.kind == "f":
-        return literal(-math.inf if lowest else math.inf, dtype)
-    if dtype.kind == "b":
-        return str(not lowest)
-    limits = np.iinfo(dtype)
-    return literal(int(limits.min if lowest else limits.max), dtype)
+    """The start of a reduction, as source."""
+    return literal(start_of(reduce, dtype), dtype)
 
 
 def combine(reduce: str, a: str, b: str) -> str:
@@ -117,71 +117,6 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
     return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
 
 
-def simplified(loop: Loop, rows: bool = False) -> Loop:
-    """The same nest without axes of size 1, adjacent axes merged where every index allows.
-
-    `rows`: the outermost axis stays as it is, with at least one inside it.
-    """
-    indices = [s.at for s in loop.body if s.at is not None] + [s.at for s in loop.stores]
-    kept_apart = {a for s in loop.stores for a in s.axes} | (
-        {loop.sequential} if loop.sequential >= 0 else set()
-    )
-    ordered = {a for s in loop.stores if s.reduce in (*ARGS, "scan") for a in s.axes}
-    groups: list[list[int]] = []
-    for a, dim in enumerate(loop.space):
-        kept = a in ordered or (rows and a == 0)
-        if isinstance(dim, int) and dim == 1 and not kept:
-            continue
-        last = groups[-1][-1] if groups else None
-        if (
-            last is not None
-            and last not in kept_apart
-            and not (rows and last == 0)
-            and a not in kept_apart
-            and all(at.strides[last] == at.strides[a] * dim for at in indices)
-        ):
-            groups[-1].append(a)
-        else:
-            groups.append([a])
-    groups.sort(key=lambda g: g[0] in ordered)  # a running axis goes innermost
-    place = {a: i for i, g in enumerate(groups) for a in g}
-    space = []
-    for g in groups:
-        size: Any = 1
-        for a in g:
-            size = size * loop.space[a]
-        space.append(size)
-
-    def moved(at: Affine | None):
-        return None if at is None else Affine(at.offset, tuple(at.strides[g[-1]] for g in groups))
-
-    body = tuple(_with(s, at=moved(s.at)) for s in loop.body)
-    stores = tuple(
-        _with(s, at=moved(s.at), axes=tuple(sorted({place[a] for a in s.axes if a in place})))
-        for s in loop.stores
-    )
-    sequential = place.get(loop.sequential, -1)
-    made = Loop(tuple(space), body, stores, loop.where, sequential)
-    return _with_inner(made) if rows and len(space) == 1 else made
-
-
-def _with_inner(loop: Loop) -> Loop:
-    """A loop over one axis with an inner one of size 1."""
-
-    def wider(at: Affine | None):
-        return None if at is None else Affine(at.offset, (*at.strides, 0))
-
-    body = tuple(_with(s, at=wider(s.at)) for s in loop.body)
-    stores = tuple(_with(s, at=wider(s.at), axes=(0, 1) if s.axes else ()) for s in loop.stores)
-    return Loop((*loop.space, 1), body, stores, loop.where)
-
-
-def _with(record, **changes):
-    from dataclasses import replace
-
-    return replace(record, **changes)
-
-
 class Operands:
     """What a kernel's table holds, as its source comes to need it."""
 
@@ -190,12 +125,20 @@ class Operands:
         self.integers: list[Any] = []
         self.integer_names: dict[Any, str] = {}
 
-    def pointer(self, buffer: int, offset) -> str:
-        """The name of an operand's address."""
-        key = (buffer, offset)
-        if key not in self.pointers:
-            self.pointers.append(key)
-        return f"p{self.pointers.index(key)}"
+    def pointer(self, buffer: int, offset) -> tuple[str, int]:
+        """The name of an operand's address, and what is left of the offset.
+
+        Close neighbours share an address, so that LLVM sees that they are neighbours.
+        """
+        for k, (known, base) in enumerate(self.pointers):
+            if known != buffer:
+                continue
+            if base == offset:
+                return f"p{k}", 0
+            if isinstance(base, int) and isinstance(offset, int) and abs(offset - base) <= CLOSE:
+                return f"p{k}", offset - base
+        self.pointers.append((buffer, offset))
+        return f"p{len(self.pointers) - 1}", 0
 
     def integer(self, value, use: str) -> str:
         """The name of a dim or stride that the table holds; `use` keeps different roles apart."""
@@ -218,13 +161,14 @@ class Writer:
 
     def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None):
         self.nest = nest
-        self.loop = simplified(loop, rows=nest is not None)
+        self.loop = unrolled(simplified(loop, nest is not None), keep=2 if nest else 1)
+        self.levels = levels(self.loop)
         self.buffers = buffers
         self.space = self.loop.space or (1,)
         self.rank = len(self.space)
         self.operands = nest.operands if nest else Operands()
         self.lines: list[tuple[str, Where]] = []
-        self.dtypes = {s.id: s.dtype for s in loop.body}
+        self.dtypes = {s.id: s.dtype for s in self.loop.body}
         self.split = 0 if nest else self._split_axis()
         self.parts = self.split < 0 and self._by_parts()
 
@@ -234,11 +178,17 @@ class Writer:
             return s.reduce in CHUNKED and s.axes == tuple(range(self.rank))
         return self.parts
 
-    def pointer(self, buffer: int, offset) -> str:
-        """The name of an operand's address."""
+    def place(self, buffer: int, at: Affine, position: str = "") -> str:
+        """Address and index of an operand; `position` is added to the index."""
         if self.nest and buffer in self.nest.rows:
-            return self.nest.row(buffer, offset)
-        return self.operands.pointer(buffer, offset)
+            name, left = self.nest.row(buffer), at.offset
+        else:
+            name, left = self.operands.pointer(buffer, at.offset)
+        parts = [p for p in (position, self.index(at, buffer)) if p not in ("", "0")]
+        text = " + ".join(parts)
+        if left:
+            text = f"{text} {'+' if left > 0 else '-'} {abs(left)}" if text else str(left)
+        return f"{name}, {text or '0'}"
 
     def integer(self, value, use: str) -> str:
         """The name of a dim or stride that the table holds."""
@@ -280,6 +230,8 @@ class Writer:
                 continue
             if axis == self.rank - 1 and isinstance(step, int) and step in (1, -1):
                 parts.append(f"i{axis}" if step == 1 else f"-i{axis}")
+            elif axis == self.rank - 1 and isinstance(step, int) and 1 < step <= LONGEST_UNROLLED:
+                parts.append(f"i{axis} * {step}")  # known to LLVM, which then loads whole vectors
             else:
                 parts.append(f"i{axis} * {self.integer(step, f's{axis}')}")
         return " + ".join(parts) or "0"
@@ -289,9 +241,12 @@ class Writer:
         loop = self.loop
         inner = [s for s in loop.stores if s.reduce in CHUNKED and self._inner(s)]
         self._initialise(depth, loop.stores)
+        if self.nest:
+            self._places(depth, 0)
         for axis in range(1 if self.nest else 0, self.rank - 1):
             self.line(depth, f"for i{axis} in range({self._range(axis)}):")
             depth += 1
+            self._places(depth, axis)
         if inner:
             self._chunked(depth, inner)
         else:
@@ -333,7 +288,7 @@ class Writer:
 
     def _work(self):
         """Estimated tenths of a nanosecond: the costs of the table, and three a load or store."""
-        costs = [find(s.op).cost for s in self.loop.body if s.args and s.op != "gather"]
+        costs = [cost_of(s) for s in self.loop.body if s.args and s.op != "gather"]
         moved = 3 * (sum(s.buffer >= 0 for s in self.loop.body) + len(self.loop.stores))
         return size_of(self.space) * (sum(costs) + moved)
 
@@ -356,13 +311,12 @@ class Writer:
             if store.reduce not in CHUNKED or not self._outer(store) or self._in_parts(store):
                 continue
             dtype = self.buffers[store.buffer].spec.dtype
-            pointer = self.pointer(store.buffer, store.at.offset)
             depth = first_depth
             for axis in range(1 if self.nest else 0, self.rank):
                 if axis not in store.axes:
                     self.line(depth, f"for i{axis} in range({self._range(axis)}):")
                     depth += 1
-            where = f"{pointer}, {self.index(store.at, store.buffer)}"
+            where = self.place(store.buffer, store.at)
             self.line(depth, f"keep_{code_of(dtype)}({where}, {identity(store.reduce, dtype)})")
 
     def _plain(self, depth: int):
@@ -384,12 +338,12 @@ class Writer:
 
     def _running(self, depth, s: Store, k: int):
         last = self.rank - 1
-        pointer = self.pointer(s.buffer, s.at.offset)
+        place = self.place(s.buffer, s.at)
         if s.reduce == "scan":
             dtype = self.dtypes[s.value]
             self.line(depth + 1, f"a{k} = {code_of(dtype)}(a{k} + v{s.value})")
             word = self.word("store", s.buffer, code_of(dtype))
-            self.line(depth + 1, f"{word}({pointer}, {self.index(s.at, s.buffer)}, a{k})")
+            self.line(depth + 1, f"{word}({place}, a{k})")
             return
         order = ">" if s.reduce == "argmax" else "<"
         v = f"v{s.value}"
@@ -398,7 +352,7 @@ class Writer:
         self.line(depth + 2, f"a{k} = {v}")
         self.line(depth + 2, f"j{k} = i{last}")
         word = self.word("store", s.buffer, "i8")
-        self.line(depth, f"{word}({pointer}, {self.index(s.at, s.buffer)}, j{k})")
+        self.line(depth, f"{word}({place}, j{k})")
 
     def _chunked(self, depth: int, inner: list[Store]):
         """Reductions over the innermost loop: blocks of values, each summed in lanes."""
@@ -442,7 +396,7 @@ class Writer:
                 place = f"({place}) * {size} + i{axis}"
             self.line(depth, f"keep_{code}({self._parts_of(s)}, {place}, {value})")
             return
-        at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at, s.buffer)}"
+        at = self.place(s.buffer, s.at)
         if self._outer(s):
             value = combine(s.reduce or "", f"peek_{code}({at})", value)
         self.line(depth, f"{self.word('store', s.buffer, code)}({at}, {value})")
@@ -452,18 +406,34 @@ class Writer:
         totals = self.nest.totals if self.nest else [t for t in self.loop.stores if t.axes]
         if s not in totals:
             totals.append(s)
-        return self.operands.pointer(-1 - totals.index(s), 0)
+        return self.operands.pointer(-1 - totals.index(s), 0)[0]
 
     def _body(self, depth: int):
+        self._places(depth, self.rank - 1)
         for s in self.loop.body:
-            self._statement(depth, s)
+            if s.id not in self.levels:
+                self._statement(depth, s)
+
+    def _places(self, depth: int, axis: int):
+        """What finds places in memory by index, in the outermost loop that it can be in."""
+        for s in self.loop.body:
+            if self.levels.get(s.id) == axis:
+                self._statement(depth, s)
+            if s.op == "gather" and self._level_of(s.args) == axis:
+                self._checked(depth, f"v{s.id}", s.args, s.bounds)
+        for s in self.loop.stores:
+            if s.indices and self._level_of(s.indices) == axis:
+                self._checked(depth, f"w{s.value}", s.indices, s.bounds)
+
+    def _level_of(self, indices) -> int:
+        return max([0, *(self.levels[i] for i in indices)])
 
     def _statement(self, depth: int, s: Statement):
         code = code_of(s.dtype)
         name = f"v{s.id}"
         if s.op == "load":
             assert s.at is not None
-            at = f"{self.pointer(s.buffer, s.at.offset)}, {self.index(s.at, s.buffer)}"
+            at = self.place(s.buffer, s.at)
             self.line(depth, f"{name} = {self.word('load', s.buffer, code)}({at})", s.where)
         elif s.op == "const":
             self.line(depth, f"{name} = {literal(s.value, s.dtype)}", s.where)
@@ -477,13 +447,16 @@ class Writer:
             self.line(depth, f"{name} = {code}({text})", s.where)
         elif s.op == "gather":
             self._gather(depth, s, name, code)
+        elif s.op.startswith(STEP):
+            text = combine(s.op.removeprefix(STEP), *[f"v{a}" for a in s.args])
+            self.line(depth, f"{name} = {text}", s.where)
         else:
             operand = self.dtypes[s.args[-1]] if s.args else s.dtype
             text = expression(s.op, [f"v{a}" for a in s.args], operand, s.dtype)
             self.line(depth, f"{name} = {text}", s.where)
 
-    def _checked(self, depth: int, prefix: str, indices, bounds) -> str:
-        """Wrap negative indices, return status 1 for one out of bounds; the flat position."""
+    def _checked(self, depth: int, prefix: str, indices, bounds):
+        """Wrap negative indices, return status 1 for one out of bounds; keep the flat position."""
         parts = []
         for k, (i, (size, step)) in enumerate(zip(indices, bounds, strict=True)):
             name, n = f"{prefix}_{k}", self.integer(size, "size")
@@ -491,34 +464,27 @@ class Writer:
             self.line(depth, f"if ({name} < 0) | ({name} >= {n}):")
             self.line(depth + 1, "return 1")
             parts.append(f"{name} * {self.integer(step, 'step')}")
-        return " + ".join(parts)
+        self.line(depth, f"{prefix}_at = {' + '.join(parts)}")
 
     def _gather(self, depth: int, s: Statement, name: str, code: str):
         assert s.at is not None
-        position = self._checked(depth, name, s.args, s.bounds)
-        pointer = self.pointer(s.buffer, s.at.offset)
-        self.line(
-            depth, f"{name} = load_{code}({pointer}, {position} + {self.index(s.at)})", s.where
-        )
+        at = self.place(s.buffer, s.at, f"{name}_at")
+        self.line(depth, f"{name} = load_{code}({at})", s.where)
 
     def _store(self, depth: int, s: Store):
         code = code_of(self.buffers[s.buffer].spec.dtype)
-        pointer = self.pointer(s.buffer, s.at.offset)
-        value = f"v{s.value}"
-        index = self.index(s.at, s.buffer)
-        word = self.word("store", s.buffer, code)
-        if s.reduce in CHUNKED and s.axes:
-            value = combine(s.reduce, f"peek_{code}({pointer}, {index})", value)
-            self.line(depth, f"{word}({pointer}, {index}, {value})")
-        elif s.reduce is not None and s.reduce not in CHUNKED:
+        value, word = f"v{s.value}", self.word("store", s.buffer, code)
+        if s.reduce is not None and s.reduce not in CHUNKED:
             name = f"w{s.value}"
-            position = self._checked(depth, name, s.indices, s.bounds)
-            self.line(depth, f"{name} = {position} + {index}")
+            place = self.place(s.buffer, s.at, f"{name}_at")
             if s.reduce == "scatter_add":
-                value = f"{code}(peek_{code}({pointer}, {name}) + {value})"
-            self.line(depth, f"keep_{code}({pointer}, {name}, {value})")
-        else:
-            self.line(depth, f"{word}({pointer}, {index}, {value})")
+                value = f"{code}(peek_{code}({place}) + {value})"
+            self.line(depth, f"keep_{code}({place}, {value})")
+            return
+        place = self.place(s.buffer, s.at)
+        if s.reduce in CHUNKED and s.axes:
+            value = combine(s.reduce, f"peek_{code}({place})", value)
+        self.line(depth, f"{word}({place}, {value})")
 
 
 def finished(lines, operands: Operands, stop, work, grain=1, totals=()) -> Kernel:
@@ -540,12 +506,11 @@ class NestWriter:
         written = {b for loop in nest.loops for b in loop.writes()}
         self.shared = written & {b for loop in nest.loops for b in loop.reads()}
 
-    def row(self, buffer: int, offset: int) -> str:
+    def row(self, buffer: int) -> str:
         """The address of the row at hand of a buffer of which no more is kept."""
         if buffer not in self.kept:
             self.kept.append(buffer)
-        name = f"y{self.kept.index(buffer)}"
-        return f"{name} + {offset * self.buffers[buffer].spec.dtype.itemsize}" if offset else name
+        return f"y{self.kept.index(buffer)}"
 
     def kernel(self) -> Kernel:
         """The finished kernel."""

@@ -88,8 +88,8 @@ def _loops(x: Value, y: Value, params, dims) -> Value:
     main, other = (left, right) if len(left) >= len(right) else (right, left)
     order = "".join(c for c in other if c not in main) + main
     few = size_of([dims[c] for c in order if c not in out])
-    if out and isinstance(few, int) and few <= SHORT_SUM:  # a short sum goes outside: long loops in
-        order = "".join(c for c in order if c not in out) + out
+    if out and isinstance(few, int) and few <= SHORT_SUM:  # inside, where it will be unrolled
+        order = "".join(c for c in out) + "".join(c for c in order if c not in out)
     shape = [dims[c] for c in order]
 
     def spread(v, labels):

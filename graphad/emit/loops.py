@@ -1,0 +1,192 @@
+"""Loops made ready to be written: axes merged or dropped, short inner ones unrolled."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphad.lower.program import Affine, Loop, Statement, Store
+from graphad.op import find
+
+ARGS = ("argmax", "argmin")
+CHUNKED = ("sum", "prod", "max", "min")
+SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
+MOST_STATEMENTS = 400
+STEP = "combine "  # then a reduction: the op of a statement that is one step of it
+
+
+def simplified(loop: Loop, rows: bool = False) -> Loop:
+    """The same nest without axes of size 1, adjacent axes merged where every index allows.
+
+    `rows`: the outermost axis stays as it is, with at least one inside it.
+    """
+    indices = [s.at for s in loop.body if s.at is not None] + [s.at for s in loop.stores]
+    kept_apart = {a for s in loop.stores for a in s.axes} | (
+        {loop.sequential} if loop.sequential >= 0 else set()
+    )
+    ordered = {a for s in loop.stores if s.reduce in (*ARGS, "scan") for a in s.axes}
+    groups: list[list[int]] = []
+    for a, dim in enumerate(loop.space):
+        kept = a in ordered or (rows and a == 0)
+        if isinstance(dim, int) and dim == 1 and not kept:
+            continue
+        last = groups[-1][-1] if groups else None
+        if (
+            last is not None
+            and last not in kept_apart
+            and not (rows and last == 0)
+            and a not in kept_apart
+            and all(at.strides[last] == at.strides[a] * dim for at in indices)
+        ):
+            groups[-1].append(a)
+        else:
+            groups.append([a])
+    groups.sort(key=lambda g: g[0] in ordered)  # a running axis goes innermost
+    place = {a: i for i, g in enumerate(groups) for a in g}
+    space = []
+    for g in groups:
+        size: Any = 1
+        for a in g:
+            size = size * loop.space[a]
+        space.append(size)
+
+    def moved(at: Affine | None):
+        return None if at is None else Affine(at.offset, tuple(at.strides[g[-1]] for g in groups))
+
+    body = tuple(replace(s, at=moved(s.at)) for s in loop.body)
+    stores = tuple(
+        replace(s, at=moved(s.at), axes=tuple(sorted({place[a] for a in s.axes if a in place})))
+        for s in loop.stores
+    )
+    sequential = place.get(loop.sequential, -1)
+    made = Loop(tuple(space), body, stores, loop.where, sequential)
+    return _with_inner(made) if rows and len(space) == 1 else made
+
+
+def _with_inner(loop: Loop) -> Loop:
+    """A loop over one axis with an inner one of size 1."""
+
+    def wider(at: Affine | None):
+        return None if at is None else Affine(at.offset, (*at.strides, 0))
+
+    body = tuple(replace(s, at=wider(s.at)) for s in loop.body)
+    stores = tuple(replace(s, at=wider(s.at), axes=(0, 1) if s.axes else ()) for s in loop.stores)
+    return Loop((*loop.space, 1), body, stores, loop.where)
+
+
+def start_of(reduce: str, dtype: np.dtype) -> Any:
+    """What a reduction starts from."""
+    if reduce in ("sum", "scan", "prod"):
+        return float(reduce == "prod") if dtype.kind == "f" else int(reduce == "prod")
+    lowest = reduce in ("max", "argmax")
+    if dtype.kind == "f":
+        return -math.inf if lowest else math.inf
+    if dtype.kind == "b":
+        return not lowest
+    limits = np.iinfo(dtype)
+    return int(limits.min if lowest else limits.max)
+
+
+def unrolled(loop: Loop, keep: int = 0) -> Loop:
+    """The loop without its innermost axis, whose points are written out, where it is short.
+
+    Then the axis before, of at least as many points, can be vectorised. A sum of so few goes in
+    the same order. `keep`: axes that must stay.
+    """
+    rank = len(loop.space)
+    if rank < max(2, keep + 1) or not _short(loop):
+        return loop
+    last = rank - 1
+    for s in loop.stores:
+        alone = s.reduce in CHUNKED and s.axes == (last,)
+        if s.indices or not (alone or s.reduce is None):
+            return loop
+    if any(s.op == "gather" for s in loop.body):
+        return loop
+    return _Unrolling(loop).loop()
+
+
+def _short(loop: Loop) -> bool:
+    count, before = loop.space[-1], loop.space[-2]
+    if not isinstance(count, int) or not SHORTEST_UNROLLED <= count <= LONGEST_UNROLLED:
+        return False
+    if isinstance(before, int) and before < 2 * count:
+        return False
+    return count * len(loop.body) <= MOST_STATEMENTS
+
+
+class _Unrolling:
+    """Copies of the statements, one for each point of the innermost axis that they depend on."""
+
+    def __init__(self, loop: Loop):
+        self.source = loop
+        self.count = loop.space[-1]
+        self.body: list[Statement] = []
+        self.copies: dict[int, list[int]] = {}
+
+    def loop(self) -> Loop:
+        """The new loop."""
+        for s in self.source.body:
+            moves = s.at is not None and s.at.strides[-1] != 0
+            moves = moves or any(len(self.copies[a]) > 1 for a in s.args)
+            self.copies[s.id] = [self._copy(s, k) for k in range(self.count if moves else 1)]
+        stores = [new for s in self.source.stores for new in self._store(s)]
+        loop = self.source
+        return Loop(loop.space[:-1], tuple(self.body), tuple(stores), loop.where, loop.sequential)
+
+    def _of(self, statement: int, k: int) -> int:
+        found = self.copies[statement]
+        return found[k if len(found) > 1 else 0]
+
+    def _at(self, at: Affine, k: int) -> Affine:
+        return Affine(at.offset + at.strides[-1] * k, at.strides[:-1])
+
+    def _copy(self, s: Statement, k: int) -> int:
+        at = None if s.at is None else self._at(s.at, k)
+        args = tuple(self._of(a, k) for a in s.args)
+        return self._add(replace(s, id=len(self.body), args=args, at=at))
+
+    def _add(self, s: Statement) -> int:
+        self.body.append(s)
+        return s.id
+
+    def _store(self, s: Store):
+        if s.reduce is None:
+            for k in range(self.count if s.at.strides[-1] != 0 else 1):
+                yield replace(s, value=self._of(s.value, k), at=self._at(s.at, k))
+            return
+        first = self.source.body[[t.id for t in self.source.body].index(s.value)]
+        dtype = first.dtype
+        start = start_of(s.reduce, dtype)
+        total = self._add(Statement(len(self.body), "const", (), dtype, first.where, value=start))
+        for k in range(self.count):
+            args = (total, self._of(s.value, k))
+            step = Statement(len(self.body), STEP + s.reduce, args, dtype, first.where)
+            total = self._add(step)
+        yield replace(s, value=total, at=self._at(s.at, 0), reduce=None, axes=())
+
+
+def levels(loop: Loop) -> dict[int, int]:
+    """For each statement that finds a place in memory by index, the loop it can be computed in.
+
+    Those are the index arguments of gathers and scatters and all that they need: checked in the
+    innermost loop, they would keep it from being vectorised.
+    """
+    depth: dict[int, int] = {}
+    for s in loop.body:
+        own = [a for a, step in enumerate(s.at.strides) if step != 0] if s.at is not None else []
+        depth[s.id] = max([-1, *own, *(depth[a] for a in s.args)])
+    wanted = {a for s in loop.body if s.op == "gather" for a in s.args}
+    wanted |= {i for s in loop.stores for i in s.indices}
+    for s in reversed(loop.body):
+        if s.id in wanted:
+            wanted.update(s.args)
+    return {i: max(depth[i], 0) for i in wanted}
+
+
+def cost_of(s: Statement) -> int:
+    """The table's cost of a statement."""
+    return 1 if s.op.startswith(STEP) else find(s.op).cost
