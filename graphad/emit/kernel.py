@@ -32,7 +32,7 @@ from graphad.spec import size_of
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
 BLOCK, LANES = 256, 32  # values that are reduced together, so many at a time
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
-SPLIT_WORK = 2_000_000  # of a thread, see runtime/executor.py
+SPLIT_WORK = 5_000_000  # of a thread, see runtime/executor.py
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,18 @@ def expm1(x: Real) -> Real:
 
 
 def tanh(x: Real) -> Real:
-    """m / (m + 2) with m = expm1(2|x|), both with their rounding errors."""
+    """q = m / d with m = expm1(2|x|), d = m + 2; the rounding error of d comes back by
+    1 / d = (1 - q) / 2."""
     size = x.magnitude()
     size = x.like(22.0).where(size > 22.0, size)  # where it is 1
     t, r, low = reduced_pair(size + size)
-    m = less_one(power_of_two(x, whole_part(t)), x.like(1.0), r, low)
-    d = quick_two_sum(x.like(2.0), m.high)
-    d = Pair(d.high, ((m.high - (d.high - 2.0)) + m.low))
-    return quotient(m, d).sum().with_sign_of(x)
+    a = power_of_two(x, whole_part(t))
+    p = r + (r * r).fma(tail_of_exp(r), low)
+    m = a.fma(p, a - 1.0)
+    d = m + 2.0
+    q = m / d
+    low = ((d - 2.0) - m).where(m < 2.0, 0.0)  # beyond, it matters less
+    return (q * low).fma(q.fma(-0.5, 0.5), q).with_sign_of(x)
 
 
 def exp_pair(x: Real) -> tuple[Pair, Real, Real]:
@@ -193,18 +197,13 @@ def log_mantissa(m: Real) -> Pair:
     return Pair(high, s.fma(half + u * polynomial(u, numbers(m, "LOG")), low))
 
 
-def log_of_normal(x: Real) -> Real:
-    """log(x) for x > 0 normal; fdlibm's e_log.c."""
-    f = x.f
-    exponent, m = split(x)
-    return _log_sum(f, exponent, m)
-
-
-def _log_sum(f, exponent, m):
+def _log_sum(f, exponent, m, more: Real | None = None):
+    """exponent * ln 2 + log(m) + more."""
     z, s = ratio(m)
     u = s * s
     half = (z * z) * 0.5
-    low = s.fma(half + u * polynomial(u, numbers(m, "LOG")), exponent * f.ln2_low)
+    low = exponent * f.ln2_low if more is None else exponent.fma(f.ln2_low, more)
+    low = s.fma(half + u * polynomial(u, numbers(m, "LOG")), low)
     return exponent.fma(f.ln2_high, z - (half - low))
 
 
@@ -256,10 +255,17 @@ def log10(x: Real) -> Real:
 
 
 def log1p(x: Real) -> Real:
-    """log(1 + x): the rounding error of 1 + x comes back as a correction."""
+    """log(1 + x): the rounding error c of u = 1 + x comes back as c / u.
+
+    1 / u is needed to a few bits only, but all of them near 1: 1 - z + z² for 1 / (1 + z).
+    """
     u = x + 1.0
-    error = (x - (u - 1.0)).where(x < 2.0 ** (x.f.mantissa + 1), 0.0)
-    out = log_of_normal(u) + error / u
+    exponent, m = split(u)
+    e = x.b.ashr(x.b.sub(u.bits(), x.like(math.sqrt(0.5)).bits()), x.whole(x.f.mantissa))
+    error = (x - (u - 1.0)) * power_of_two(x, x.b.neg(e))
+    error = error.where(x < 2.0 ** (x.f.mantissa + 1), 0.0)
+    z = m - 1.0
+    out = _log_sum(x.f, exponent, m, error * z.fma(z - 1.0, 1.0))
     out = x.where(u == 1.0, out)
     return edges(x, out, -1.0)
 

@@ -29,7 +29,8 @@ EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a
 RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
 STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be split), grain
 
-# Work is counted in steps of about a tenth of a nanosecond. Starting a thread costs some 20 µs,
+# Work is counted in steps of about a tenth of a nanosecond. Starting a thread and moving its data
+# to another core costs some 50 µs,
 # so a kernel is split among threads when it has ten times that (SPLIT_WORK) for each.
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
