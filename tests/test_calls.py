@@ -352,19 +352,29 @@ def test_threads_do_not_change_a_bit():
     """Large loops are split among threads; the bits are those of one thread."""
     x = np.random.default_rng(0).normal(size=(3000, 401))
 
-    def f(x):
+    def rows(x):
         return np.tanh(x) * np.exp(-x * x), np.exp(x).sum(axis=1)
 
-    serial = ga.function(f, parallel=False)
-    split = ga.function(f, parallel="auto")
-    kernels = split.lower(x).kernels
-    assert max(k.work for k in kernels if k) > 5_000_000
+    def columns(x):
+        return (np.tanh(x) * np.exp(-x * x)).sum(axis=0)
+
+    def totals(x):
+        return (np.tanh(x) * np.cos(x)).sum(), np.sin(x).max()
+
+    def flat(x):
+        return np.tanh(x.ravel() ** 2).sum()
+
     import graphad.runtime.image as image
 
     before = image.threads_for
     image.threads_for = lambda parallel: 1 if parallel is False else 3
     try:
-        for a, b in zip(serial(x), split(x), strict=True):
-            np.testing.assert_array_equal(a, b)
+        for f, y in ((rows, x), (columns, x), (totals, x), (flat, x), (flat, x[:-1, :-1].copy())):
+            serial, split = ga.function(f, parallel=False), ga.function(f, parallel="auto")
+            assert max(k.work for k in split.lower(y).kernels if k) > 5_000_000
+            results = [r if isinstance(r, tuple) else (r,) for r in (serial(y), split(y), f(y))]
+            for a, b, c in zip(*results, strict=True):
+                np.testing.assert_array_equal(a, b)
+                np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-12)
     finally:
         image.threads_for = before

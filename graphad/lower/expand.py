@@ -82,10 +82,17 @@ def _ordered(x: Value, labels: str, batch: str, free: str, summed: str):
     return want, transpose(x, [labels.index(c) for c in want])
 
 
+def _larger(x: Value, y: Value) -> bool:
+    """Whether the first has at least as many elements, or axes where that is not known."""
+    if isinstance(x.spec.size, int) and isinstance(y.spec.size, int):
+        return x.spec.size >= y.spec.size
+    return x.spec.ndim >= y.spec.ndim
+
+
 def _loops(x: Value, y: Value, params, dims) -> Value:
     """multiply and sum; the labels of the larger operand keep their order, inner ones inside."""
     left, right, out = params["left"], params["right"], params["out"]
-    main, other = (left, right) if len(left) >= len(right) else (right, left)
+    main, other = (left, right) if _larger(x, y) else (right, left)
     order = "".join(c for c in other if c not in main) + main
     few = size_of([dims[c] for c in order if c not in out])
     if out and isinstance(few, int) and few <= SHORT_SUM:  # inside, where it will be unrolled
