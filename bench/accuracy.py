@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 
 import graphad as ga
-from bench.rows import jax_module
+from bench.peers import module
 
 TARGET = pathlib.Path(__file__).parent.parent / "docs" / "accuracy.md"
 UNARY = ("exp expm1 log log1p log2 log10 sin cos tan arcsin arccos arctan sinh cosh tanh").split()
@@ -65,7 +65,7 @@ def worst(got, want, dtype: str) -> float:
 
 def rows(n: int = 1_000_000):
     """(function, dtype, errors of graphad, NumPy and JAX)."""
-    jax = jax_module()
+    jax = module("jax")
     rng = np.random.default_rng(0)
     for name in (*UNARY, *BINARY):
         f = getattr(np, name)

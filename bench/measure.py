@@ -17,7 +17,7 @@ class Row:
     jobs: dict[str, Callable]
     tolerance: float = 1e-9
     seconds: dict[str, float] = field(default_factory=dict)
-    unit: str = "call"
+    target: float = 1.0  # of graphad's time over the best peer's
 
     @property
     def best_peer(self) -> tuple[str, float]:
@@ -36,6 +36,8 @@ def flat(result) -> list[np.ndarray]:
         result = [result[k] for k in sorted(result)]
     if isinstance(result, (tuple, list)):
         return [a for r in result for a in flat(r)]
+    if hasattr(result, "detach"):
+        result = result.detach()
     return [np.asarray(result)]
 
 

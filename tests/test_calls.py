@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from typing import NamedTuple
 
@@ -350,7 +353,7 @@ def test_options(tmp_path, monkeypatch):
 
 def test_threads_do_not_change_a_bit():
     """Large loops are split among threads; the bits are those of one thread."""
-    x = np.random.default_rng(0).normal(size=(3000, 401))
+    x = np.random.default_rng(0).normal(size=(2000, 601))
 
     def rows(x):
         return np.tanh(x) * np.exp(-x * x), np.exp(x).sum(axis=1)
@@ -378,3 +381,33 @@ def test_threads_do_not_change_a_bit():
                 np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-12)
     finally:
         image.threads_for = before
+
+
+SHARED = """
+import os, threading
+os.environ["GRAPHAD_NUM_THREADS"] = "3"
+import numpy as np, graphad as ga
+x = np.linspace(-2, 2, 2_000_000)
+f = ga.function(lambda x: (np.tanh(x) * np.exp(-x * x) + np.log1p(np.exp(x))).sum())
+want = f(x)
+wrong = []
+def work():
+    for _ in range(5):
+        if f(x) != want:
+            wrong.append(1)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+child = os.fork()
+if child == 0:
+    os._exit(0 if all(f(x) == want for _ in range(3)) else 1)
+_, status = os.waitpid(child, 0)
+assert f(x) == want
+print(len(wrong), status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_shared_loops_from_several_threads_and_after_fork():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SHARED], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["0", "0"], done.stderr

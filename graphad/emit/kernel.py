@@ -32,7 +32,8 @@ from graphad.spec import size_of
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
 BLOCK, LANES = 256, 32  # values that are reduced together, so many at a time
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
-SPLIT_WORK = 5_000_000  # of a thread, see runtime/executor.py
+WIDE = 512  # points of an innermost loop that threads may share
+SPLIT_WORK = 1_500_000  # of a thread, see runtime/executor.py
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,10 @@ class Writer:
         reduced = {a for s in self.loop.stores for a in s.axes} | {self.loop.sequential}
         if any(s.reduce and s.reduce.startswith("scatter") for s in self.loop.stores):
             return -1
-        return next((a for a in range(self.rank) if a not in reduced), -1)
+        axis = next((a for a in range(self.rank) if a not in reduced), -1)
+        size = self.space[axis]
+        short = axis > 0 and axis == self.rank - 1 and isinstance(size, int) and size < WIDE
+        return -1 if short else axis
 
     def _by_parts(self) -> bool:
         """Whether every reduction is over all loops, and long enough to be shared by threads."""

@@ -20,7 +20,9 @@ FAILED = 16  # the step that failed
 FINISH = 17  # address
 CAPTURED_AT, CAPTURED = 18, 19  # records as the inputs' own, filled in the image
 THREADS = 20  # at most so many for one kernel
-HEADER = 21
+TEAM = 21  # address of the threads, see team.py
+HEADER = 22
+SHARE = 3  # slot of the team: the function that shares a loop
 
 # An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
 # then rank times shape, strides, kind of check, value to check.
@@ -29,9 +31,8 @@ EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a
 RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
 STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be split), grain
 
-# Work is counted in steps of about a tenth of a nanosecond. Starting a thread and moving its data
-# to another core costs some 50 µs,
-# so a kernel is split among threads when it has ten times that (SPLIT_WORK) for each.
+# Work is counted in steps of about a tenth of a nanosecond. Waking a thread and moving its data to
+# another core costs some tens of µs: a loop is shared when there is SPLIT_WORK for each.
 
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
@@ -138,27 +139,9 @@ def kernel(table, start, stop):
         if parts < 2:
             status = call_kernel(address, operands, start, stop)
         else:
-            jobs = allocate(parts * 48)
-            threads = slot(jobs, parts * 5)
-            for p in range(parts):
-                put(jobs, 5 * p, address)
-                put(jobs, 5 * p + 1, operands)
-                first = (stop - start) * p // parts // grain * grain
-                last = (stop - start) * (p + 1) // parts // grain * grain
-                put(jobs, 5 * p + 2, start + first)
-                put(jobs, 5 * p + 3, stop if p == parts - 1 else start + last)
-                put(jobs, 5 * p + 4, 0)
-            started = 1
-            while started < parts and start_thread(jobs, threads, started):
-                started += 1
-            rest = integer(jobs, 5 * started + 2) if started < parts else stop
-            status = call_kernel(address, operands, start, integer(jobs, 3))
-            if status == 0 and rest < stop:
-                status = call_kernel(address, operands, rest, stop)
-            for p in range(1, started):
-                join_thread(threads, p)
-                status = max(status, integer(jobs, 5 * p + 4))
-            release(jobs)
+            team = integer(table, {TEAM})
+            status = invoke7(integer(team, {SHARE}), team, address, operands, start, stop, parts,
+                             grain)
         if status != 0:
             put(integer(table, {IMAGE}), {FAILED}, k)
             break

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import CONTROL, Kernel
+from graphad.emit.kernel import CONTROL, SPLIT_WORK, Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
 from graphad.runtime.build import build, kernel_address
+from graphad.runtime.team import team_address
 from graphad.spec import Dim
 
 
@@ -247,6 +248,11 @@ def threads_for(parallel) -> int:
     return len(counted(0)) if counted else (os.cpu_count() or 1)
 
 
+def shareable(kernel: Kernel) -> bool:
+    """Whether a kernel may be long enough for several threads."""
+    return not isinstance(kernel.work, int) or kernel.work >= 2 * SPLIT_WORK
+
+
 def make_image(
     program: Program, kernels: list, captured, keep: bool = True, parallel: bool | str = "auto"
 ) -> Image:
@@ -260,7 +266,9 @@ def make_image(
             sources += [kernel.source, *(t.source for t in kernel.totals)]
     build(sources, keep)
     w = Writer(program)
-    w.data[x.THREADS] = threads_for(parallel)
+    threads = threads_for(parallel)
+    if threads > 1 and any(isinstance(k, Kernel) and shareable(k) for k in kernels):
+        w.data[x.THREADS], w.data[x.TEAM] = threads, team_address()
     inputs_at, outputs_at = w.inputs(), w.outputs()
     w.data[x.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)

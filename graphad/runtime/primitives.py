@@ -241,7 +241,6 @@ def wide_vectors(b):
 # -- tables, calls and memory: the executor's words ----------------------------------------------
 POINTER = ir.IntType(8).as_pointer()
 KERNEL = ir.FunctionType(I64, [I64, I64, I64])
-MOST_THREADS = 64
 
 
 @word("i8 i8", "i8")
@@ -297,37 +296,75 @@ def stack(b, size):
     return b.ptrtoint(buffer, I64)
 
 
-def _thread_main(module):
-    """A thread's function: runs the kernel of its job (address, table, start, stop, status)."""
-    if "graphad_thread" in module.globals:
-        return module.globals["graphad_thread"]
-    function = ir.Function(module, ir.FunctionType(POINTER, [POINTER]), "graphad_thread")
-    function.linkage = "internal"
-    b = ir.IRBuilder(function.append_basic_block())
-    job = b.ptrtoint(function.args[0], I64)
-    address, table, start, stop = (integer(b, job, number(k)) for k in range(4))
-    put(b, job, number(4), call_kernel(b, address, table, start, stop))
-    b.ret(ir.Constant(POINTER, None))
-    return function
-
-
 @word("i8 i8 i8", "b1")
-def start_thread(b, jobs, threads, k):
-    """Start a thread for the k-th job of a table; whether it could be."""
-    kinds = [POINTER, POINTER, ir.FunctionType(POINTER, [POINTER]).as_pointer(), POINTER]
-    create = declared(b, "pthread_create", I32, kinds)
-    job = b.inttoptr(slot(b, jobs, b.mul(k, number(5))), POINTER)
-    handle = b.inttoptr(slot(b, threads, k), POINTER)
-    nothing = ir.Constant(POINTER, None)
-    failed = b.call(create, [handle, nothing, _thread_main(b.module), job])
-    return b.icmp_signed("==", failed, ir.Constant(I32, 0))
+def start_thread(b, function, argument, semaphore):
+    """Make a semaphore and a thread that runs function(argument); whether both could be made."""
+    initialise = declared(b, "sem_init", I32, [I64, I32, I32])
+    create = declared(b, "pthread_create", I32, [I64] * 4)
+    detach = declared(b, "pthread_detach", I32, [I64])
+    with b.goto_entry_block():
+        handle = b.alloca(I64)
+    nothing, fine = ir.Constant(I32, 0), ir.Constant(I32, 0)
+    without = b.icmp_signed("!=", b.call(initialise, [semaphore, nothing, nothing]), fine)
+    with b.goto_entry_block():
+        made = b.alloca(ir.IntType(1))
+    b.store(ir.Constant(ir.IntType(1), 0), made)
+    with b.if_then(b.not_(without)):
+        at = b.ptrtoint(handle, I64)
+        failed = b.call(create, [at, number(0), function, argument])
+        with b.if_then(b.icmp_signed("==", failed, fine)):
+            b.call(detach, [b.load(handle, typ=I64)])
+            b.store(ir.Constant(ir.IntType(1), 1), made)
+    return b.load(made, typ=ir.IntType(1))
 
 
-@word("i8 i8")
-def join_thread(b, threads, k):
-    """Wait for the k-th thread."""
-    join = declared(b, "pthread_join", I32, [I64, POINTER])
-    b.call(join, [integer(b, threads, k), ir.Constant(POINTER, None)])
+def _make_semaphore(name):
+    def call(b, semaphore):
+        b.call(declared(b, name, I32, [I64]), [semaphore])
+
+    return call
+
+
+for _n in ("wait", "post"):
+    WORDS[f"semaphore_{_n}"] = Primitive(("i8",), None, _make_semaphore(f"sem_{_n}"))
+
+
+@word("", "i8")
+def process_number(b):
+    """The number of this process."""
+    return b.sext(b.call(declared(b, "getpid", I32, []), []), I64)
+
+
+@word()
+def let_others_run(b):
+    """Give the core away for a moment."""
+    b.call(declared(b, "sched_yield", I32, []), [])
+
+
+@word()
+def pause(b):
+    """Tell the core that this is a busy wait."""
+    if llvm.get_process_triple().startswith("x86"):
+        b.call(declared(b, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+
+
+@word("i8 i8", "i8")
+def atomic_read(b, table, k):
+    """table[k], and all that was written before it."""
+    return b.load_atomic(element(b, I64, table, k), "acquire", 8, typ=I64)
+
+
+@word("i8 i8 i8")
+def atomic_write(b, table, k, value):
+    """table[k] = value, after all that was written before."""
+    b.store_atomic(value, element(b, I64, table, k), "release", 8)
+
+
+@word("i8 i8 i8 i8", "i8")
+def compare_exchange(b, table, k, expected, value):
+    """table[k] = value if it is as expected, in one atomic step; what it was."""
+    at = element(b, I64, table, k)
+    return b.extract_value(b.cmpxchg(at, expected, value, "seq_cst", "seq_cst"), 0)
 
 
 @word("i8 i8")

@@ -1,0 +1,116 @@
+"""The peers, each in the form that its documentation recommends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
+
+HERE = pathlib.Path(__file__).parent
+PACKAGES = ("graphad", "numba", "llvmlite", "numpy", "jax", "torch", "casadi", "autograd")
+# Older ones are other libraries under the same name: pip takes them in silence when pins clash.
+OLDEST = {"jax": (0, 4, 30), "torch": (2, 13), "casadi": (3, 6), "autograd": (1, 7)}
+PYTENSOR = HERE / ".pytensor"  # its pins clash with the newest Numba: an environment of its own
+
+
+@lru_cache(maxsize=None)
+def module(name: str) -> Any:
+    """A peer, or None where it is missing or too old."""
+    if missing(name):
+        return None
+    found = importlib.import_module(name)
+    if name == "jax":
+        found.config.update("jax_enable_x64", True)
+    if name == "torch":
+        found.set_num_threads(threads())
+    return found
+
+
+def missing(name: str) -> str:
+    """Why a peer is not used; empty if it is."""
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+    numbers = tuple(int(p) for p in version.split("+")[0].split(".")[:2] if p.isdigit())
+    wanted = OLDEST.get(name, ())
+    return f"{version} is too old" if numbers < wanted[:2] else ""
+
+
+def versions() -> str:
+    """Versions of graphad and its peers; a peer that is missing is named."""
+    found = []
+    for name in PACKAGES:
+        problem = missing(name)
+        found.append(f"{name} {problem or metadata.version(name)}")
+    found.append("pytensor " + (pytensor_version() or "missing (python -m bench.pytensor_peer)"))
+    return ", ".join(found)
+
+
+def pytensor_version() -> str:
+    """PyTensor's version in its own environment; empty without one."""
+    python = PYTENSOR / "bin" / "python"
+    if not python.exists():
+        return ""
+    code = "import pytensor; print(pytensor.__version__)"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def threads() -> int:
+    """How many threads everybody may use."""
+    return int(os.environ.get("GRAPHAD_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def one_thread() -> None:
+    """Start this process again with one core for everybody."""
+    if os.environ.get("GRAPHAD_NUM_THREADS") == "1":
+        return
+    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    environment = os.environ | {
+        "GRAPHAD_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1", "XLA_FLAGS": flags,
+    }  # fmt: skip
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], environment)
+
+
+def jax_job(f, *args):
+    """A jitted function on device arrays, waited for."""
+    jax = module("jax")
+    compiled = jax.jit(f)
+    on_device = jax.tree.map(jax.numpy.asarray, args)
+    return lambda: jax.block_until_ready(compiled(*on_device))
+
+
+def torch_tensors(*args, grad=False):
+    """The same arrays as torch's tensors."""
+    torch = module("torch")
+    tensors = [torch.from_numpy(a.copy()) for a in args]
+    return [t.requires_grad_() for t in tensors] if grad else tensors
+
+
+def torch_value(f, *args):
+    """Jobs of a function, eager and compiled."""
+    torch = module("torch")
+    tensors = torch_tensors(*args)
+    compiled = torch.compile(f, dynamic=False)
+    return {"torch": lambda: f(*tensors), "torch compiled": lambda: compiled(*tensors)}
+
+
+def torch_gradient(f, *args):
+    """Jobs of a value and its gradients in every argument, eager and compiled."""
+    torch = module("torch")
+    tensors = torch_tensors(*args, grad=True)
+
+    def run(g):
+        value = g(*tensors)
+        return value.detach(), torch.autograd.grad(value, tensors)
+
+    compiled = torch.compile(f, dynamic=False)
+    return {"torch": lambda: run(f), "torch compiled": lambda: run(compiled)}
