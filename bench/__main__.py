@@ -6,9 +6,11 @@ import argparse
 import datetime
 import json
 import math
-import os
 import pathlib
 import platform
+import subprocess
+import sys
+import tempfile
 import time
 
 from bench import graph_size, peers, startup
@@ -17,6 +19,7 @@ from bench.pytensor_peer import Worker
 
 HERE = pathlib.Path(__file__).parent
 OTHERS = ("startup", "size")
+ONE_THREAD = ("transcendental", "elementwise")  # measured with one thread, too
 
 
 def table(measured: list[Row]) -> list[str]:
@@ -65,6 +68,16 @@ def sizes() -> list[str]:
     return lines
 
 
+def on_one_thread(name: str, quick: bool) -> list[Row]:
+    """The rows of a group, measured in a process that has one core."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "rows.json"
+        options = ["--quick"] * quick + ["--threads", "1", "--only", name, "--save", str(path)]
+        subprocess.run([sys.executable, "-m", "bench", *options], check=True)
+        return [Row(f"{r['name']}, 1 thread", {}, target=r["target"], seconds=r["seconds"])
+                for r in json.loads(path.read_text())]  # fmt: skip
+
+
 def warm(groups: list[str], budget: float) -> list[Row]:
     """Measure the rows of the groups."""
     from bench.rows import GROUPS
@@ -72,6 +85,10 @@ def warm(groups: list[str], budget: float) -> list[Row]:
     worker = Worker() if peers.pytensor_version() else None
     measured = []
     for name in groups:
+        if name in ONE_THREAD and peers.threads() > 1:
+            measured += on_one_thread(name, budget < 1)
+            if name == "transcendental":
+                continue
         for row in GROUPS[name]() if name in GROUPS else []:
             start = time.perf_counter()
             measure(row, budget)
@@ -92,6 +109,7 @@ def main() -> None:
     parser.add_argument("--only", choices=[*GROUPS, *OTHERS])
     parser.add_argument("--quick", action="store_true", help="short repeats; nothing is written")
     parser.add_argument("--threads", type=int, choices=[1], help="one core for everybody")
+    parser.add_argument("--save", type=pathlib.Path, help="write the rows to this JSON file")
     chosen = parser.parse_args()
     if chosen.threads:
         peers.one_thread()
@@ -114,12 +132,14 @@ def main() -> None:
     if "size" in groups:
         lines += ["", *sizes()]
     print("\n".join(lines))
+    plain = [{"name": r.name, "target": r.target, "seconds": r.seconds} for r in measured]
+    if chosen.save:
+        chosen.save.write_text(json.dumps(plain))
     if not chosen.quick and not chosen.only:
-        name = "results" if os.environ.get("GRAPHAD_NUM_THREADS") != "1" else "results_1_thread"
+        name = "results" if count > 1 else "results_1_thread"
         (HERE / f"{name}.md").write_text("# Results\n\n" + "\n".join(lines) + "\n")
         data = {"date": str(datetime.date.today()), "versions": peers.versions(),
-                "rows": [{"name": r.name, "target": r.target, "seconds": r.seconds}
-                         for r in measured], "starts": found}  # fmt: skip
+                "rows": plain, "starts": found}  # fmt: skip
         (HERE / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
 
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -18,7 +18,7 @@ OLDEST = {"jax": (0, 4, 30), "torch": (2, 13), "casadi": (3, 6), "autograd": (1,
 PYTENSOR = HERE / ".pytensor"  # its pins clash with the newest Numba: an environment of its own
 
 
-@lru_cache(maxsize=None)
+@cache
 def module(name: str) -> Any:
     """A peer, or None where it is missing or too old."""
     if missing(name):

@@ -409,5 +409,7 @@ print(len(wrong), status)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_shared_loops_from_several_threads_and_after_fork():
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SHARED], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SHARED], capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.split() == ["0", "0"], done.stderr

@@ -1,0 +1,141 @@
+"""The kernel language: sources compiled by Numba give the bits of those that we translate."""
+
+import numba
+import numpy as np
+import pytest
+from numba import types
+from numba.extending import intrinsic
+
+import graphad as ga
+from graphad.emit.kernel import BLOCK, CONTROL
+from graphad.runtime import image
+from graphad.runtime.frame import NUMBA_TYPES
+from graphad.runtime.primitives import WORDS
+from graphad.runtime.translate import UnknownWord, translate
+
+
+def as_intrinsic(primitive):
+    """A word of the language for Numba."""
+    names = [f"a{k}" for k in range(len(primitive.arguments))]
+    kinds = [NUMBA_TYPES[c] for c in primitive.arguments]
+    result = NUMBA_TYPES[primitive.result] if primitive.result else types.void
+
+    def made(typingctx, *_):
+        def codegen(context, builder, sig, args):
+            out = primitive.build(builder, *args)
+            return context.get_dummy_value() if out is None else out
+
+        return result(*kinds), codegen
+
+    space = {"made": made}
+    arguments = ", ".join(["typingctx", *names])
+    exec(f"def word({arguments}):\n    return made({arguments})", space)
+    return intrinsic(space["word"])
+
+
+@intrinsic(prefer_literal=True)
+def stack(typingctx, size):
+    constant = Constant(size.literal_value)
+
+    def codegen(context, builder, sig, args):
+        return WORDS["stack"].build(builder, constant)
+
+    return types.int64(size), codegen
+
+
+class Constant:
+    def __init__(self, constant):
+        self.constant = constant
+
+
+def namespace(source):
+    space = {n: as_intrinsic(p) for n, p in WORDS.items() if f"{n}(" in source and n != "stack"}
+    for code in NUMBA_TYPES:
+        space[code] = bool if code == "b1" else getattr(np, np.dtype(code).name)
+    return space | {"np": np, "BLOCK": BLOCK, "stack": stack}
+
+
+KEPT = []
+
+
+def numba_address(source, keep=True):
+    """A kernel compiled by Numba; the executor's own are left to us."""
+    if source.startswith(CONTROL):
+        return OURS(source, keep)
+    space = namespace(source)
+    exec(compile(source, "<kernel>", "exec"), space)
+    signature = types.int64(types.int64, types.int64, types.int64)
+    made = numba.cfunc(signature, error_model="numpy")(space["kernel"])
+    KEPT.append(made)
+    return made.address
+
+
+OURS = image.kernel_address
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(70, 301))
+PROGRAMS = {
+    "chain": (lambda x: np.tanh(x) * np.exp(-x * x) + np.sin(x) ** 3, (X,)),
+    "single": (lambda x: (np.log1p(np.exp(x)), x.sum(axis=0)), (X.astype("f4"),)),
+    "sums": (lambda x: (x.sum(), x.max(axis=1), np.where(x > 0, x, 0).prod(axis=1)), (X,)),
+    "gather": (lambda x, i: x[i] * 2 + i[:, None], (X, RNG.integers(-70, 70, 400))),
+    "integers": (lambda i: (i * 3 - 7, i > 4, np.minimum(i, 9), i**3, -i), (RNG.integers(-50, 50, 900).astype("i4"),)),
+    "bools": (lambda x: np.logical_xor(x > 0, x < 0.5).astype("i8").sum(axis=0), (X,)),
+    "short": (lambda x: (np.sqrt((x * x).sum(axis=-1)), x.max(axis=-1)), (RNG.normal(size=(300, 3)),)),
+    "argmax": (lambda x: (np.argmax(x, axis=1), np.cumsum(x, axis=1)), (X,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_numba_compiles_the_same_bits(name, monkeypatch):
+    f, args = PROGRAMS[name]
+    want = ga.function(f)(*args)
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "kernel_address", numba_address)
+        got = ga.function(f)(*args)
+    for g, w in zip(np.atleast_1d(got) if not isinstance(got, tuple) else got, want if isinstance(want, tuple) else np.atleast_1d(want), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(g, w)
+
+
+@pytest.mark.parametrize(
+    "body, part",
+    [
+        ("a = f8(1.0) + f4(1.0)", "f8 with f4"),
+        ("a = 1\n    a = f8(2.0)", "f8 where i8"),
+        ("store_f8(table, 0, f4(1.0))", "f4 where f8"),
+    ],
+)
+def test_the_language_is_strictly_typed(body, part):
+    with pytest.raises(UnknownWord, match=part):
+        translate(f"def kernel(table, start, stop):\n    {body}\n    return 0\n", "k")
+
+
+def run(body, *values):
+    """The result of a function of integers."""
+    import ctypes
+
+    source = f"def kernel(table, start, stop):\n{body}"
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)
+    return kind(OURS(source, False))(*values)
+
+
+@pytest.mark.parametrize("a, b", [(7, 2), (-7, 2), (7, -2), (-7, -2), (6, 3), (-6, 3), (0, 5)])
+def test_division_is_pythons(a, b):
+    assert run("    return table // start", a, b, 0) == a // b
+    assert run("    return table % start", a, b, 0) == a % b
+
+
+def test_statements():
+    body = """
+    total = 0
+    for k in range(start, stop, 2):
+        if k == 7:
+            break
+        total += k
+    n = 0
+    while n < 3 and total < 100:
+        total = total * 2
+        n += 1
+    return max(total, table) if not n == 0 else -1
+"""
+    assert run(body, 5, 1, 20) == 72
+    assert run(body, 500, 1, 20) == 500
