@@ -110,7 +110,8 @@ def torch_gradient(f, *args):
 
     def run(g):
         value = g(*tensors)
-        return value.detach(), torch.autograd.grad(value, tensors)
+        # An expanded view is no array: everybody hands back memory of its own.
+        return value.detach(), [g.contiguous() for g in torch.autograd.grad(value, tensors)]
 
     compiled = torch.compile(f, dynamic=False)
     return {"torch": lambda: run(f), "torch compiled": lambda: run(compiled)}
