@@ -73,9 +73,9 @@ FITS = {
     "COS": (at_zero(_cos, mpf(1) / 24), (0, mpf("0.8") ** 2), 6, 4),
     "ATAN": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.4143") ** 2), 11, 5),
     "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
-    "SINH": (at_zero(_sinh, mpf(1) / 6), (0, mpf("1")), 8, 4),
+    "SINH": (at_zero(_sinh, mpf(1) / 6), (0, mpf("1")), 7, 4),
     "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), (0, mpf("0.0295")), 8, 3),
-    "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 9, 4),
+    "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 7, 3),
 }
 
 

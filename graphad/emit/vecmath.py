@@ -216,10 +216,9 @@ def log(x: Real) -> Real:
 
 def edges(x: Real, out: Real, pole: float) -> Real:
     """-inf at the pole, nan left of it, and inf and nan as they are."""
-    out = x.like(-math.inf).where(x == pole, out)
-    out = x.like(math.nan).where(x < pole, out)
-    out = x.where(x == math.inf, out)
-    return x.where(x.unordered(x), out)
+    special = x.like(-math.inf).where(x == pole, math.nan)
+    out = special.where(x.b.fcmp_ordered("<=", x.v, x.like(pole).v), out)
+    return x.where(x.b.fcmp_unordered(">=", x.v, x.like(math.inf).v), out)
 
 
 def _log_in_base(x: Real, base: Pair, unit: Pair | None) -> Real:
