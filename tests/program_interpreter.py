@@ -50,16 +50,17 @@ def run_program(program, inputs, captured):
 
 
 def run_product(region, memory):
-    batch = region.batch
-    a = memory[region.a].reshape(
-        batch, *((region.k, region.m) if region.a_turned else (region.m, region.k))
-    )
-    b = memory[region.b].reshape(
-        batch, *((region.n, region.k) if region.b_turned else (region.k, region.n))
-    )
-    a = a.swapaxes(1, 2) if region.a_turned else a
-    b = b.swapaxes(1, 2) if region.b_turned else b
-    memory[region.c][:] = (a @ b).ravel()
+    def matrices(buffer, shape, turned, lead, step):
+        item = memory[buffer].itemsize
+        strides = (1, lead) if turned else (lead, 1)
+        return np.lib.stride_tricks.as_strided(
+            memory[buffer], (region.batch, *shape), (step * item, *(s * item for s in strides))
+        )
+
+    m, n, k = region.m, region.n, region.k
+    a = matrices(region.a, (m, k), region.a_turned, region.leads[0], region.steps[0])
+    b = matrices(region.b, (k, n), region.b_turned, region.leads[1], region.steps[1])
+    matrices(region.c, (m, n), False, region.leads[2], region.steps[2])[...] = a @ b
 
 
 def wrapped(indices, values, bounds):

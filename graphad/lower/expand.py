@@ -6,6 +6,8 @@ BLAS takes without copying: batch labels first, then rows and columns each in on
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from graphad.graph import Builder, Graph, Node
 from graphad.ops.array import total, transpose
 from graphad.ops.linalg import dims_of
@@ -63,22 +65,29 @@ def _contract(graph: Graph, node: Node, x: Value, y: Value) -> Value:
     )
     if not rows or not columns or not summed or small or x.dtype.kind != "f":
         return _loops(x, y, params, dims)
-    if params["out"] == batch + columns + rows:  # the transposed product: swap the operands
+    natural = batch + rows + columns
+    wanted = params["out"] if is_strided(params["out"], batch, rows, columns) else natural
+    if wanted.endswith(rows):  # the transposed product: swap the operands
         params = {"left": params["right"], "right": params["left"], "out": params["out"]}
         x, y, rows, columns = y, x, columns, rows
     left, x = _ordered(x, params["left"], batch, rows, summed)
     right, y = _ordered(y, params["right"], batch, columns, summed)
-    natural = batch + rows + columns
-    out = add(x, "contract", [x, y], left=left, right=right, out=natural)
-    return transpose(out, [natural.index(c) for c in params["out"]])
+    out = add(x, "contract", [x, y], left=left, right=right, out=wanted)
+    return transpose(out, [wanted.index(c) for c in params["out"]])
+
+
+def is_strided(labels: str, batch: str, one: str, other: str) -> bool:
+    """Whether an array is a matrix in BLAS's sense for each of the batch: each group of labels in
+    one run, and the batch not innermost. Rows may be far apart."""
+    orders = permutations([g for g in (batch, one, other) if g])
+    return any("".join(o) == labels and o[-1] != batch for o in orders)
 
 
 def _ordered(x: Value, labels: str, batch: str, free: str, summed: str):
-    """The operand with its labels as batch + free + summed or batch + summed + free."""
-    for want in (batch + free + summed, batch + summed + free):
-        if labels == want:
-            return labels, x
-    want = batch + free + summed
+    """The operand as BLAS takes it; where it must be copied, what is innermost stays innermost."""
+    if is_strided(labels, batch, free, summed):
+        return labels, x
+    want = batch + (summed + free if labels[-1] in free else free + summed)
     return want, transpose(x, [labels.index(c) for c in want])
 
 

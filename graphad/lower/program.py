@@ -184,7 +184,8 @@ class Nest:
 class Product:
     """C[m, n] = A[m, k] B[k, n] for each of `batch`, row-major, by BLAS.
 
-    `a_turned`: A is stored as [k, m]; likewise `b_turned`.
+    `a_turned`: A is stored as [k, m]; likewise `b_turned`. `leads`: elements from one stored row to
+    the next of A, B and C; `steps`: from one of the batch to the next.
     """
 
     a: int
@@ -195,6 +196,7 @@ class Product:
     k: Any
     a_turned: bool
     b_turned: bool
+    leads: tuple
     batch: Any = 1
     steps: tuple = (0, 0, 0)
     where: Where = NOWHERE

@@ -10,7 +10,7 @@ from typing import Any
 
 from graphad.errors import CheckError
 from graphad.graph import Graph, Node
-from graphad.lower.expand import groups
+from graphad.lower.expand import groups, is_strided
 from graphad.lower.place import (
     POINTWISE,
     REDUCES,
@@ -229,20 +229,27 @@ class Assembly:
         dims = dims_of(specs, params)
         batch, rows, columns, summed = groups(params)
 
-        if params["out"] != batch + rows + columns:
+        if not is_strided(params["out"], batch, rows, columns):
             raise CheckError("fuse", f"{node} is not in the form BLAS takes", where=node.where)
 
         def size(labels):
             return size_of([dims[c] for c in labels])
 
-        m, n, k = size(rows), size(columns), size(summed)
+        def layout(labels, one, other):
+            """(whether stored as [other, one], from row to row, to the next of the batch)"""
+            after = {g: size(labels[labels.index(g) + len(g) :]) for g in (batch, one, other) if g}
+            turned = labels.endswith(one)
+            return turned, after[other if turned else one], after.get(batch, 0)
+
+        a_turned, a_lead, a_step = layout(params["left"], rows, summed)
+        b_turned, b_lead, b_step = layout(params["right"], summed, columns)
+        _, c_lead, c_step = layout(params["out"], rows, columns)
         a, b = (self.buffer_of[x] for x in node.args)
         return [
             Product(
-                a, b, self.buffer_of[node.id], m, n, k,
-                a_turned=params["left"] != batch + rows + summed,
-                b_turned=params["right"] == batch + columns + summed,
-                batch=size(batch), steps=(m * k, k * n, m * n), where=node.where,
+                a, b, self.buffer_of[node.id], size(rows), size(columns), size(summed),
+                a_turned, b_turned, leads=(a_lead, b_lead, c_lead), batch=size(batch),
+                steps=(a_step, b_step, c_step), where=node.where,
             )
         ]  # fmt: skip
 

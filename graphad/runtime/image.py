@@ -212,8 +212,8 @@ class Writer:
         n, m, k = region.n, region.m, region.k
         one = _bits(1.0, dtype)
         rows = (ord("T" if region.b_turned else "N"), ord("T" if region.a_turned else "N"))
-        values = [*rows, n, m, k, one, k if region.b_turned else n,
-                  m if region.a_turned else k, _bits(0.0, dtype), n]  # fmt: skip
+        a_lead, b_lead, c_lead = region.leads
+        values = [*rows, n, m, k, one, b_lead, a_lead, _bits(0.0, dtype), c_lead]
         stored = [self.put(v) for v in values]
         at = len(self.data)
         scalars = iter(stored)
