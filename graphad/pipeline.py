@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.kernel import Kernel, write_loop, write_nest
-from graphad.emit.small import Straight, straight, takes
+from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
@@ -45,6 +45,7 @@ LARGE_PASSES = (
     Pass("plan memory", plan, check_program),
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
+EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
@@ -79,7 +80,11 @@ class Lowered:
     @cached_property
     def program(self) -> Program:
         """The fused program with its memory plan."""
-        passes = SMALL_PASSES if takes(self.graph) else LARGE_PASSES
+        passes = LARGE_PASSES
+        if takes(self.graph):
+            passes = SMALL_PASSES
+        elif takes_each(self.graph):
+            passes = EACH_PASSES
         return run_passes(passes, self.graph, self.stages.__setitem__)
 
     @cached_property
@@ -146,7 +151,9 @@ class Lowered:
         with timed("image"):
             image = make_image(program, kernels, captured, self.cache, self.parallel)
         buffers = program.buffers
-        image.releases = not all(isinstance(r, Straight) for r in program.regions)
+        image.releases = not all(
+            isinstance(r, Straight) and r.kernel.work == 0 for r in program.regions
+        )
         inputs = tuple(buffers[b].spec for b in program.inputs)
         outputs = tuple(buffers[b].spec for b in program.outputs)
         return Compiled(self, image, inputs, outputs)

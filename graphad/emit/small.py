@@ -1,7 +1,8 @@
 """The small regime: a graph of few scalars becomes one straight-line kernel.
 
 The graph is run on arrays of scalar expressions, so structural operations cost nothing, exact
-zeros of derivatives vanish and equal scalars are computed once.
+zeros of derivatives vanish and equal scalars are computed once. A graph that does so for each of
+many examples becomes a loop over such code.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from graphad.emit.kernel import (
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Program
+from graphad.lower.unbatch import Unbatched, unbatched
+from graphad.ops.cost import operations
 from graphad.spec import Spec, is_static
 
 MOST_ELEMENTS = 128
 MOST_WORK = 400
+MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
+DEAR, MOST_DEAR = 10, 32  # operations that are long code, and how many
+MIXING = ("reduce", "contract", "place", "scan")
 COVERED = (
     "view",
     "loop",
@@ -42,7 +48,7 @@ COVERED = (
 )
 
 
-def takes(graph: Graph) -> bool:
+def takes(graph: Graph, most: int = MOST_WORK) -> bool:
     """Whether the graph is small enough for straight-line code, and has only what it covers."""
     work = 0
     if len(graph.nodes) > 8 * MOST_WORK:
@@ -64,7 +70,7 @@ def takes(graph: Graph) -> bool:
             work += 2 * left
         elif node.op.lowering == "loop":
             work += spec.size
-    return work <= MOST_WORK
+    return work <= most
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,9 @@ ZERO = Zero()
 class Straightener:
     """Runs a graph on arrays of names of scalars."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, batched: frozenset[int] = frozenset()):
         self.graph = graph
+        self.batched = batched  # inputs of which i0 says which one
         self.buffer_of: dict[int, int] = {}
         self.lines: list[tuple[str, Where]] = []
         self.names: dict[Any, Any] = {}
@@ -159,7 +166,10 @@ class Straightener:
         buffer = self.buffer_of[node.id]
         self.pointers.append((buffer, 0))
         code = code_of(node.spec.dtype)
-        flat = [self.name(f"load_{code}(p{k}, {i})", node.where) for i in range(node.spec.size)]
+        start = f"i0 * {node.spec.size} + " if node.id in self.batched else ""
+        flat = [
+            self.name(f"load_{code}(p{k}, {start}{i})", node.where) for i in range(node.spec.size)
+        ]
         return _objects(flat, node.spec.shape)
 
     def _pointwise(self, node, args):
@@ -348,39 +358,76 @@ def _known(name: str, xs: list):
 
 def straight(graph: Graph) -> Program:
     """The program of a small graph: one straight-line region."""
-    s = Straightener(graph)
+    return _program(graph, graph.captured, Unbatched(graph, 0))
+
+
+def takes_each(graph: Graph) -> bool:
+    """Whether the graph does something small for each of many examples."""
+    one = unbatched(graph)
+    if one is None or not takes(one.graph, MOST_WORK_EACH):
+        return False
+    nodes = one.graph.nodes
+    dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
+    mixes = any(n.op.lowering in MIXING or n.op.name in ("slice", "transpose") for n in nodes)
+    small = all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
+    return mixes and small and dear <= MOST_DEAR  # else the usual loops are as good and shorter
+
+
+def straight_each(graph: Graph) -> Program:
+    """The program of a batch of small graphs: a loop over straight-line code."""
+    one = unbatched(graph)
+    assert one is not None
+    return _program(graph, graph.captured, one)
+
+
+def _program(graph: Graph, captured, one: Unbatched) -> Program:
+    s = Straightener(one.graph, one.batched)
+    many = one.count != 0
     buffers: list[Buffer] = []
 
-    def buffer(node, kind, index):
-        spec = graph.nodes[node].spec
-        buffers.append(Buffer(len(buffers), spec, kind, index, graph.nodes[node].where))
+    def buffer(node: Node, kind, index):
+        buffers.append(Buffer(len(buffers), node.spec, kind, index, node.where))
         return len(buffers) - 1
 
-    for k, n in enumerate(graph.inputs):
-        s.buffer_of[n] = buffer(n, "input", k)
-    for node in graph.nodes:
+    whole = {n: graph.nodes[i] for n, i in zip(one.graph.inputs, graph.inputs, strict=True)}
+    for k, n in enumerate(one.graph.inputs):
+        s.buffer_of[n] = buffer(whole[n], "input", k)
+    for node in one.graph.nodes:
         if node.op.name == "captured":
-            s.buffer_of[node.id] = buffer(node.id, "captured", node.param("index"))
+            source = one.source[node.id] if many else node
+            s.buffer_of[node.id] = buffer(source, "captured", source.param("index"))
     reads = tuple(range(len(buffers)))
     s.run()
-    outputs = [buffer(o, "output", k) for k, o in enumerate(graph.outputs)]
-    for b, o in zip(outputs, graph.outputs, strict=True):
-        node = graph.nodes[o]
+    outputs = [buffer(graph.nodes[o], "output", k) for k, o in enumerate(graph.outputs)]
+    for b, o in zip(outputs, one.graph.outputs, strict=True):
+        node = one.graph.nodes[o]
         code = code_of(node.spec.dtype)
         p = len(s.pointers)
         s.pointers.append((b, 0))
+        start = f"i0 * {node.spec.size} + " if many else ""
         for i, v in enumerate(s.values[o].ravel()):
-            s.lines.append((f"    store_{code}(p{p}, {i}, {s.text(v, node.spec.dtype)})", NOWHERE))
+            value = s.text(v, node.spec.dtype)
+            s.lines.append((f"    store_{code}(p{p}, {start}{i}, {value})", NOWHERE))
     needed = _live(s.lines)
-    head = ["def kernel(table, start, stop):"]
-    head += [f"    p{k} = integer(table, {k})" for k in range(len(s.pointers))]
-    lines = [(h, NOWHERE) for h in head] + needed
-    source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
-    wheres = (*[w for _, w in lines], NOWHERE)
-    kernel = Kernel(source, tuple(s.pointers), (), 0, wheres)
+    kernel = _kernel(s, needed, one)
     region = Straight(kernel, reads, tuple(outputs), statements=tuple(t.strip() for t, _ in needed))
     inputs = tuple(range(len(graph.inputs)))
     return Program((region,), tuple(buffers), inputs, tuple(outputs))
+
+
+def _kernel(s: Straightener, needed, one: Unbatched) -> Kernel:
+    head = ["def kernel(table, start, stop):"]
+    head += [f"    p{k} = integer(table, {k})" for k in range(len(s.pointers))]
+    work: Any = 0
+    if one.count != 0:
+        head[1:1] = ["    wide_vectors()"]
+        head.append("    for i0 in range(start, stop):")
+        needed = [(f"    {text}", where) for text, where in needed]
+        work = one.count * (operations(one.graph.nodes) + 3 * len(needed))
+    lines = [(h, NOWHERE) for h in head] + needed
+    source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
+    wheres = (*[w for _, w in lines], NOWHERE)
+    return Kernel(source, tuple(s.pointers), (), one.count, wheres, work)
 
 
 def _live(lines):
