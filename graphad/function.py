@@ -151,7 +151,8 @@ class Function:
                 native, self._table = gate.make_gate(functools.partial(Function.__call__, self))
                 # A class of its own: a call of the instance is a call of the native function.
                 own = {"__call__": native, "__module__": Function.__module__}
-                self.__class__ = type("Function", (Function,), own)
+                this: Any = self
+                this.__class__ = type("Function", (Function,), own)
             self._table.add(plan, finish, compiled)
 
     def _into(self, prepared: Prepared, leaves, out):

@@ -314,6 +314,6 @@ def keep_vector_forms(module) -> None:
         return
     pointer = ir.IntType(8).as_pointer()
     kind = ir.ArrayType(pointer, len(used))
-    kept = ir.GlobalVariable(module, kind, "llvm.compiler.used")
+    kept: Any = ir.GlobalVariable(module, kind, "llvm.compiler.used")
     kept.linkage, kept.section = "appending", "llvm.metadata"
     kept.initializer = ir.Constant(kind, [f.bitcast(pointer) for f in used])

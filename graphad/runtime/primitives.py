@@ -199,7 +199,7 @@ def reduction_text(name: str) -> str:
     rounds = b.udiv(m, number(LANES))
 
     def wide(k):
-        got = b.load(element(b, vector, address, k), typ=vector)
+        got: Any = b.load(element(b, vector, address, k), typ=vector)
         got.align = int(code[1])
         return got
 
