@@ -22,6 +22,8 @@ from graphad.trace.guards import clear_errors, no_random_numbers
 from graphad.trace.run import active, signature_of, trace, underlying
 from graphad.trace.tensor import Tensor
 
+_MISSED = object()  # what a native call gives where no plan fits
+
 
 class Prepared:
     """One specialisation: the program, and how its results are put together."""
@@ -69,7 +71,8 @@ class Function:
         self._recipe: tuple | None = None
         self._known: dict[Any, Prepared] = {}
         self._lowered: dict[Any, tuple[Lowered, Any]] = {}
-        self._table: gate.Table | None = None
+        self._tables: dict[Any, gate.Table] = {}  # by nesting of the arguments; None: no nesting
+        self._nested: dict[Any, Any] = {}
         self._lock = threading.RLock()
         self._bound: dict[int, Any] = {}
 
@@ -100,6 +103,13 @@ class Function:
 
     # -- calls -----------------------------------------------------------------------------------
     def __call__(self, *args, out=None, **kwargs):
+        if self._nested and out is None and not kwargs:
+            leaves: list[Any] = []
+            native = self._nested.get(tuple([pytree.flatten(a, leaves)[1] for a in args]))
+            if native is not None:
+                result = native(*leaves)
+                if result is not _MISSED:
+                    return result
         if out is not None and "out" in self._python_signature.parameters:
             kwargs["out"], out = out, None  # the function's own parameter
         return self._call(args, kwargs, out)
@@ -130,11 +140,11 @@ class Function:
 
     def _remember(self, args, kwargs, leaves, prepared: Prepared):
         """Let later calls with such arguments go straight to the program, past this class."""
-        if kwargs or len(args) != len(leaves) or self._specs is not None:
+        if kwargs or self._static or self._specs is not None or not gate.supported():
             return
-        if any(gate.kind_of(type(a)) is None for a in args) or not gate.supported():
+        if any(gate.kind_of(type(x)) is None for x in leaves):
             return
-        if any(type(a) is np.ndarray and a.ndim == 0 for a in args):
+        if any(type(x) is np.ndarray and x.ndim == 0 for x in leaves):
             return
         compiled, tree = prepared.compiled, prepared.tree
         nest, finish = gate.BY_FUNCTION, None
@@ -145,15 +155,30 @@ class Function:
         else:
             finish = functools.partial(pytree.unflatten, tree)
         plan = gate.make_plan(compiled.image, compiled.inputs, compiled.outputs,
-                              [type(a) for a in args], nest, finish)  # fmt: skip
+                              [type(x) for x in leaves], nest, finish)  # fmt: skip
         with self._lock:
-            if self._table is None:
-                native, self._table = gate.make_gate(functools.partial(Function.__call__, self))
+            self._table_for(args, leaves).add(plan, finish, compiled)
+
+    def _table_for(self, args, leaves) -> gate.Table:
+        """The table of plans for arguments nested like these."""
+        nesting = tuple([pytree.flatten(a)[1] for a in args])
+        table = self._tables.get(nesting)
+        if table is not None:
+            return table
+        if all(t is pytree.LEAF for t in nesting):
+            nesting = None
+            table = self._tables.get(None)
+            if table is None:
+                native, table = gate.make_gate(functools.partial(Function.__call__, self))
                 # A class of its own: a call of the instance is a call of the native function.
                 own = {"__call__": native, "__module__": Function.__module__}
                 this: Any = self
                 this.__class__ = type("Function", (Function,), own)
-            self._table.add(plan, finish, compiled)
+        else:
+            native, table = gate.make_gate(lambda *leaves: _MISSED)
+            self._nested[nesting] = native
+        self._tables[nesting] = table
+        return table
 
     def _into(self, prepared: Prepared, leaves, out):
         given, tree = pytree.flatten(out)

@@ -413,3 +413,61 @@ def test_shared_loops_from_several_threads_and_after_fork():
         [sys.executable, "-W", "ignore", "-c", SHARED], capture_output=True, text=True, timeout=120
     )
     assert done.stdout.split() == ["0", "0"], done.stderr
+
+
+def test_nested_arguments_after_the_first_call():
+    f = ga.function(lambda p, x: {"y": p["a"] * x + p["b"][0], "n": (p["b"][1], x.sum())})
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        for dtype, n in (("f8", 3), ("f4", 3), ("f8", 5)):
+            x = rng.normal(size=n).astype(dtype)
+            p = {"a": x * k, "b": [x + 1, float(k)]}
+            got = f(p, x)
+            np.testing.assert_allclose(got["y"], p["a"] * x + p["b"][0], rtol=1e-6)
+            assert got["n"][0] == k and got["y"].dtype == dtype
+    with pytest.raises(ga.errors.GraphadError):
+        f({"a": "text", "b": [x, 1.0]}, x)
+    q = {"a": x[::-1], "b": [np.asfortranarray(np.ones((5, 5))), 2]}
+    np.testing.assert_allclose(f(q, x)["y"], x[::-1] * x + np.ones((5, 5)))
+
+
+def test_a_warm_function_is_staged_within_a_trace():
+    table = np.ones(3)
+    inner = ga.function(lambda t: t * 2.0)
+    inner(table)
+    inner(table)
+    outer = ga.function(lambda x: inner(table) + x)
+    np.testing.assert_array_equal(outer(np.zeros(3)), 2 * table)
+    table[:] = 5.0
+    np.testing.assert_array_equal(outer(np.zeros(3)), [10.0, 10.0, 10.0])
+
+
+def test_arguments_of_every_layout_go_the_native_way():
+    f = ga.function(lambda x, k: x * k)
+    base = np.arange(24.0).reshape(4, 6)
+    views = (base, base.T, base[::2, ::-1], base[:, :1], base[:0], np.broadcast_to(base[0], (3, 6)))
+    for _ in range(2):
+        for view in views:
+            np.testing.assert_array_equal(f(view, 2), view * 2)
+            np.testing.assert_array_equal(f(view, np.float64(3)), view * 3)
+    big = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view(np.float64)  # unaligned
+    np.testing.assert_array_equal(f(big, 2), base.ravel() * 2)
+    assert f(base, 2**60)[0, 1] == 2.0**60
+
+
+def test_interpreters_with_other_objects_call_in_python(monkeypatch):
+    from graphad.runtime import gate
+
+    monkeypatch.setattr(gate, "supported", lambda: False)
+    f = ga.function(lambda x, y: (x @ y, x.sum(), y[::-1]))
+    x, y = np.random.default_rng(0).normal(size=(3, 4)), np.arange(4.0)
+    for _ in range(2):
+        got = f(x.T.copy().T, y)
+        np.testing.assert_allclose(got[0], x @ y)
+        np.testing.assert_array_equal(got[2], y[::-1])
+        assert type(got[1]) is np.float64
+    out = (np.empty(3), np.empty(()), np.empty(4))
+    f(x, y, out=out)
+    np.testing.assert_allclose(out[0], x @ y)
+    with pytest.raises(ga.errors.GraphIndexError):
+        ga.function(lambda x, i: x[i])(y, np.array([9]))

@@ -2,7 +2,8 @@
 
 `make_gate` gives a built-in function with a table of plans. A call goes through the first plan
 whose argument types, ranks and static dims fit; if none does, or a program fails, the arguments
-go to a Python fallback, which knows what to say. Nothing is compiled for a signature.
+go to a Python fallback, which knows what to say; so they do while anything is traced, since a call
+within a trace is staged. Nothing is compiled for a signature.
 
 The offsets into CPython's and NumPy's objects are those of their stable headers; `supported`
 checks them on live objects once, and elsewhere calls go by `plain_call` in Python.
@@ -21,6 +22,7 @@ from graphad.emit.kernel import CONTROL
 from graphad.runtime import executor as x
 from graphad.runtime.build import kernel_address
 from graphad.runtime.image import Image
+from graphad.trace.run import TRACING
 
 # A gate: an array of integers that is the built-in function's `self`.
 FALLBACK, API, PLANS, STATUS, FIRST = 0, 1, 2, 3, 4
@@ -38,7 +40,7 @@ RESULT_FIELDS = 4
 ALONE, TUPLE, BY_FUNCTION = 0, 1, 2
 
 (TUPLE_NEW, TUPLE_SET, DECREF, ARRAY_NEW, SCALAR, TRUE, AS_INT, SAVE, RESTORE, VECTORCALL,
- CALL_ONE, INCREF) = range(12)  # fmt: skip
+ CALL_ONE, INCREF, ARRAY_TYPE, TRACING_AT) = range(14)  # fmt: skip
 
 # Where things are in CPython's and NumPy's objects, in bytes.
 TYPE_AT, RAW_AT, DATA_AT, RANK_AT, DIMS_AT, STRIDES_AT, DESCR_AT, FLAGS_AT = (
@@ -54,7 +56,7 @@ def gate(self, args, count, names):
     here = integer(self, {DATA_AT // 8})
     api = integer(here, {API})
     fits = False
-    if names == 0:
+    if (names == 0) & (integer(integer(api, {TRACING_AT}), 0) == 0):
         for which in range(integer(here, {PLANS})):
             plan = integer(here, {FIRST} + which)
             fits = integer(plan, {ARGUMENTS}) == count
@@ -150,7 +152,7 @@ def gate(self, args, count, names):
                     invoke1(integer(api, {INCREF}), a)
                     invoke3(integer(api, {TUPLE_SET}), made, k, a)
                 else:
-                    array = invoke9(integer(api, {ARRAY_NEW}), integer(api, 12), rank,
+                    array = invoke9(integer(api, {ARRAY_NEW}), integer(api, {ARRAY_TYPE}), rank,
                                     frame + 8 * (to + 4), integer(plan, at + 1), 0, 0, 0, 0, 0)
                     if array == 0:
                         status = {x.NO_MEMORY}
@@ -218,7 +220,7 @@ def _api() -> np.ndarray:
         at("PyTuple_New"), at("PyTuple_SetItem"), at("Py_DecRef"), numpy_api[93] or 0,
         numpy_api[60] or 0, id(True), at("PyLong_AsLongLongAndOverflow"), at("PyEval_SaveThread"),
         at("PyEval_RestoreThread"), at("PyObject_Vectorcall"), at("PyObject_CallOneArg"),
-        at("Py_IncRef"), id(np.ndarray),
+        at("Py_IncRef"), id(np.ndarray), TRACING.ctypes.data,
     ]  # fmt: skip
     return np.array(slots, np.int64)
 

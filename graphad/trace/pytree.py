@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphad.spec import Spec
 
 _REGISTERED: dict[type, tuple[Callable, Callable]] = {}
@@ -59,6 +61,8 @@ def register_pytree(cls: type, flatten: Callable, unflatten: Callable) -> type:
 def _parts(value):
     """(kind, extra, children) of a container, or None for a leaf."""
     cls = type(value)
+    if cls is np.ndarray or cls is float:
+        return None
     if cls is tuple or cls is list:
         return cls.__name__, None, value
     if cls is dict:

@@ -24,6 +24,15 @@ def underlying(f: Callable) -> Callable:
 
 
 _ACTIVE = threading.local()
+TRACING = np.zeros(
+    1, np.int64
+)  # traces under way in any thread: calls look at it, see runtime/gate
+_COUNTING = threading.Lock()
+
+
+def _count(step: int):
+    with _COUNTING:
+        TRACING[0] += step
 
 
 def active() -> Tensor | None:
@@ -43,6 +52,7 @@ def trace(
     outer = getattr(_ACTIVE, "builder", None)
     while True:
         builder = _ACTIVE.builder = Builder()
+        _count(1)
         try:
             with builder.at(where or NOWHERE):
                 leaves = [
@@ -56,6 +66,7 @@ def trace(
             specs = [s.put({symbol: other}) for s in specs]
             continue
         finally:
+            _count(-1)
             builder.open = False
             _ACTIVE.builder = outer
         return graph, tree
