@@ -52,24 +52,30 @@ def build(sources: Iterable[str], keep: bool = True) -> None:
     """Compile or load what is missing of these kernels, several at a time."""
     sources = list(sources)
     needed = {n for s in sources for n in REDUCTIONS.findall(s)}
-    wanted = {cache.hash_of(s): s for s in (*(REDUCTION + n for n in sorted(needed)), *sources)}
+    wanted = {cache.hash_of(s): s for s in (*sources, *(REDUCTION + n for n in sorted(needed)))}
     if all(name in _ADDRESSES for name in wanted):
         return
     with _LOCK:
+        codes: dict[str, bytes] = {}
         missing = []
         for name, source in wanted.items():
+            code = None
             if name not in _ADDRESSES:
-                address = keep and _load(name)
-                if address:
-                    _found(name, source, address)
-                else:
+                with timed("read the cache"):
+                    code = cache.load(name) if keep else None
+                if code is None:
                     missing.append((name, source))
-        for name, code in sorted(_compiled(missing), key=lambda p: list(wanted).index(p[0])):
+                else:
+                    codes[name] = code
+                    COUNTERS.loaded += 1
+        for name, code in _compiled(missing):
             COUNTERS.compiled += 1
+            codes[name] = code
             if keep:
                 with timed("write the cache"):
                     cache.save(name, code)
-            _found(name, wanted[name], _linked(name, code))
+        for name in sorted(codes, key=lambda n: not wanted[n].startswith(REDUCTION)):
+            _found(name, wanted[name], _linked(name, codes[name]))
 
 
 def _found(name: str, source: str, address: int) -> None:
@@ -135,19 +141,6 @@ def llvm_of(source: str) -> str:
 
 def _symbol(name: str) -> str:
     return f"graphad_{name}"
-
-
-def _load(name: str) -> int:
-    with timed("read the cache"):
-        code = cache.load(name)
-    if code is None:
-        return 0
-    try:
-        address = _linked(name, code)
-    except RuntimeError:
-        return 0
-    COUNTERS.loaded += bool(address)
-    return address
 
 
 def _linked(name: str, code: bytes) -> int:

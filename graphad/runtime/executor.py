@@ -168,6 +168,8 @@ def kernel(table, start, stop):
     return 0
 """
 
+ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, FINISH_SOURCE]  # what every program needs
+
 # Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
 # the bytes from one to the next for A, B and C.
 PRODUCT_SOURCE = f"""{CONTROL}\

@@ -202,6 +202,9 @@ def gate(self, args, count, names):
 """
 
 
+x.ALWAYS.append(GATE_SOURCE)
+
+
 @lru_cache(maxsize=1)
 def _api() -> np.ndarray:
     """Addresses of the functions of CPython and NumPy that the gate calls."""

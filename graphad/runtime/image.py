@@ -19,7 +19,7 @@ from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
 from graphad.runtime.build import build, kernel_address
-from graphad.runtime.team import team_address
+from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim
 
 
@@ -260,14 +260,15 @@ def make_image(
 
     `keep`: whether what is compiled for it goes to disk.
     """
-    sources = [x.PREPARE_SOURCE, x.EXECUTE_SOURCE, x.FINISH_SOURCE]
-    for kernel in kernels:
-        if isinstance(kernel, Kernel):
-            sources += [kernel.source, *(t.source for t in kernel.totals)]
-    build(sources, keep)
-    w = Writer(program)
+    ours = [k for k in kernels if isinstance(k, Kernel)]
     threads = threads_for(parallel)
-    if threads > 1 and any(isinstance(k, Kernel) and shareable(k) for k in kernels):
+    shared = threads > 1 and any(map(shareable, ours))
+    # The longest first: what is translated later overlaps with its compilation.
+    sources = sorted((k.source for k in ours), key=len, reverse=True)
+    sources += [t.source for k in ours for t in k.totals] + x.ALWAYS
+    build([*sources, *(TEAM_SOURCES if shared else ())], keep)
+    w = Writer(program)
+    if shared:
         w.data[x.THREADS], w.data[x.TEAM] = threads, team_address()
     inputs_at, outputs_at = w.inputs(), w.outputs()
     w.data[x.SYMBOLS_AT] = len(w.data)

@@ -92,11 +92,14 @@ def share(team, address, table, start, stop, parts, grain):
 """
 
 
+TEAM_SOURCES = (SHARE_SOURCE, WORK_SOURCE)
+
+
 @lru_cache(maxsize=1)
 def _team() -> np.ndarray:
     words = np.zeros(SLOT * (MOST_WORKERS + 2), np.int64)
     words = words[-words.ctypes.data % 128 // 8 :][: SLOT * (MOST_WORKERS + 1)]  # whole lines
-    build([WORK_SOURCE, SHARE_SOURCE])
+    build(TEAM_SOURCES)
     words[PROCESS] = os.getpid()
     words[SHARE], words[WORK] = kernel_address(SHARE_SOURCE), kernel_address(WORK_SOURCE)
     return words
