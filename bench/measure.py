@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-
 SETTLE = 0.004  # seconds
 
 
