@@ -169,7 +169,9 @@ class Function:
             nesting = None
             table = self._tables.get(None)
             if table is None:
-                native, table = gate.make_gate(functools.partial(Function.__call__, self))
+                own_out = "out" in self._python_signature.parameters
+                again = functools.partial(Function.__call__, self)
+                native, table = gate.make_gate(again, takes_out=not own_out)
                 # A class of its own: a call of the instance is a call of the native function.
                 own = {"__call__": native, "__module__": Function.__module__}
                 this: Any = self

@@ -471,3 +471,33 @@ def test_interpreters_with_other_objects_call_in_python(monkeypatch):
     np.testing.assert_allclose(out[0], x @ y)
     with pytest.raises(ga.errors.GraphIndexError):
         ga.function(lambda x, i: x[i])(y, np.array([9]))
+
+
+def test_out_goes_the_native_way_where_it_can():
+    f = ga.function(lambda x, y: x * y + 1.0)
+    x, y = np.arange(16.0), np.arange(16.0)[::-1]
+    f(x[:8], y[:8])
+    out = np.empty(8)
+    assert f(x[:8], y[:8], out=out) is out
+    np.testing.assert_array_equal(out, x[:8] * y[:8] + 1)
+    want = x[:8] * x[4:12] + 1
+    f(x[:8], x[4:12], out=x[2:10])  # overlaps both
+    np.testing.assert_array_equal(x[2:10], want)
+    strided = np.zeros(16)[::2]
+    assert f(y[:8], y[:8], out=strided) is strided
+    np.testing.assert_array_equal(strided, y[:8] ** 2 + 1)
+    for bad in (np.empty(7), np.empty(8, "f4"), np.empty((8, 1))):
+        with pytest.raises(ga.errors.ShapeError):
+            f(y[:8], y[:8], out=bad)
+    locked = np.empty(8)
+    locked.flags.writeable = False
+    with pytest.raises(ValueError):
+        f(y[:8], y[:8], out=locked)
+
+
+def test_a_parameter_called_out_is_the_functions_own():
+    f = ga.function(lambda x, out=2.0: x * out)
+    x = np.arange(3.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(f(x), 2 * x)
+        np.testing.assert_array_equal(f(x, out=np.ones(3)), x)

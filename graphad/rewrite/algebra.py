@@ -41,7 +41,8 @@ def simplify(graph: Graph, without: tuple[str, ...] = ()) -> Graph:
     builder = Builder()
     new: dict[int, int] = {}
     for i in graph.inputs:
-        new[i] = builder.input(graph.nodes[i].spec, graph.nodes[i].param("name"))
+        with builder.at(graph.nodes[i].where):
+            new[i] = builder.input(graph.nodes[i].spec, graph.nodes[i].param("name"))
     _replay_simplified(graph, builder, new, without)
     for tag, node in graph.tags:
         builder.tags[tag] = new[node]

@@ -12,6 +12,7 @@ checks them on live objects once, and elsewhere calls go by `plain_call` in Pyth
 from __future__ import annotations
 
 import ctypes
+import sys
 import sysconfig
 from functools import lru_cache
 from typing import Any
@@ -25,7 +26,7 @@ from graphad.runtime.image import Image
 from graphad.trace.run import TRACING
 
 # A gate: an array of integers that is the built-in function's `self`.
-FALLBACK, API, PLANS, STATUS, FIRST = 0, 1, 2, 3, 4
+FALLBACK, API, PLANS, STATUS, TAKES_OUT, FIRST = 0, 1, 2, 3, 4, 5
 MOST_PLANS = 16
 
 # A plan, then a record for each argument, then one for each result.
@@ -33,18 +34,19 @@ ARGUMENTS, IMAGE, RESULTS, NEST, FINISH, RELEASE, PLAN = 0, 1, 2, 3, 4, 5, 6
 # An argument: its Python type, kind, mark of its dtype, rank, then its dims (-1: any).
 KIND_ARRAY, KIND_RAW, KIND_INT, KIND_BOOL, KIND_OUT = 0, 1, 2, 3, 4
 ARGUMENT_FIELDS = 4
-# A result: rank (-1 for a scalar), type number, dtype object, or for one that is given: its
-# argument + 1.
-RESULT_FIELDS = 4
+# A result: rank (-1 for a scalar), type number, dtype object, for one that is given its argument
+# + 1, item size.
+RESULT_FIELDS = 5
 # How results are nested: one alone, a tuple of them, or by a Python function of the tuple.
 ALONE, TUPLE, BY_FUNCTION = 0, 1, 2
 
 (TUPLE_NEW, TUPLE_SET, DECREF, ARRAY_NEW, SCALAR, TRUE, AS_INT, SAVE, RESTORE, VECTORCALL,
- CALL_ONE, INCREF, ARRAY_TYPE, TRACING_AT) = range(14)  # fmt: skip
+ CALL_ONE, INCREF, ARRAY_TYPE, TRACING_AT, OUT_NAME) = range(15)  # fmt: skip
 
 # Where things are in CPython's and NumPy's objects, in bytes.
 TYPE_AT, RAW_AT, DATA_AT, RANK_AT, DIMS_AT, STRIDES_AT, DESCR_AT, FLAGS_AT = (
     8, 16, 16, 24, 32, 40, 56, 64)  # fmt: skip
+SIZE_AT, ITEMS_AT = 16, 24  # of a tuple
 MARK_AT = 24  # kind, letter, byte order, flags, type number
 MARK = 0xFFFFFFFF00FF0000 - (1 << 64)  # of which: byte order and type number
 ALIGNED = 0x100
@@ -56,7 +58,12 @@ def gate(self, args, count, names):
     here = integer(self, {DATA_AT // 8})
     api = integer(here, {API})
     fits = False
-    if (names == 0) & (integer(integer(api, {TRACING_AT}), 0) == 0):
+    out = 0
+    if (names != 0) & (integer(here, {TAKES_OUT}) != 0):
+        if integer(names, {SIZE_AT // 8}) == 1:
+            if integer(names, {ITEMS_AT // 8}) == integer(api, {OUT_NAME}):
+                out = integer(args, count)
+    if ((names == 0) | (out != 0)) & (integer(integer(api, {TRACING_AT}), 0) == 0):
         for which in range(integer(here, {PLANS})):
             plan = integer(here, {FIRST} + which)
             fits = integer(plan, {ARGUMENTS}) == count
@@ -90,6 +97,41 @@ def gate(self, args, count, names):
                 at += {ARGUMENT_FIELDS} + rank
             if fits:
                 break
+    if fits and out != 0:
+        # `out=` is written to directly where it is a plain array apart from the arguments.
+        rank = integer(plan, at)
+        fits = (integer(plan, {RESULTS}) == 1) & (rank > 0)
+        if fits:
+            fits = integer(out, {TYPE_AT // 8}) == integer(api, {ARRAY_TYPE})
+        if fits:
+            mark = integer(integer(out, {DESCR_AT // 8}), {MARK_AT // 8}) & {MARK}
+            wanted = integer(integer(plan, at + 2), {MARK_AT // 8}) & {MARK}
+            flags = i8(peek_i4(out, {FLAGS_AT // 4})) & {CARRAY}
+            fits = (mark == wanted) & (flags == {CARRAY})
+            fits = fits & (i8(peek_i4(out, {RANK_AT // 4})) == rank)
+        if fits:
+            first = integer(out, {DATA_AT // 8})
+            last = integer(plan, at + 4)
+            dims = integer(out, {DIMS_AT // 8})
+            for d in range(rank):
+                last = last * integer(dims, d)
+            last = first + last
+            at = {PLAN}
+            for k in range(count):
+                a = integer(args, k)
+                rank = integer(plan, at + 3)
+                if integer(plan, at + 1) == {KIND_ARRAY}:
+                    low = integer(a, {DATA_AT // 8})
+                    high = low + 16
+                    dims = integer(a, {DIMS_AT // 8})
+                    strides = integer(a, {STRIDES_AT // 8})
+                    for d in range(rank):
+                        reach = integer(strides, d) * (integer(dims, d) - 1)
+                        low += min(0, reach)
+                        high += max(0, reach)
+                    if (low < last) & (first < high):
+                        fits = False
+                at += {ARGUMENT_FIELDS} + rank
     if fits:
         image = integer(plan, {IMAGE})
         size = 8 * integer(image, {x.LENGTH})
@@ -142,8 +184,10 @@ def gate(self, args, count, names):
                 given = integer(plan, at + 3)
                 if rank < 0:
                     put(frame, to, frame + 8 * (to + 3))
-                elif given > 0:
-                    a = integer(args, given - 1)
+                elif (given > 0) | (out != 0):
+                    a = out
+                    if given > 0:
+                        a = integer(args, given - 1)
                     dims = integer(a, {DIMS_AT // 8})
                     for d in range(rank):
                         if integer(dims, d) != integer(frame, to + 4 + d):
@@ -223,7 +267,7 @@ def _api() -> np.ndarray:
         at("PyTuple_New"), at("PyTuple_SetItem"), at("Py_DecRef"), numpy_api[93] or 0,
         numpy_api[60] or 0, id(True), at("PyLong_AsLongLongAndOverflow"), at("PyEval_SaveThread"),
         at("PyEval_RestoreThread"), at("PyObject_Vectorcall"), at("PyObject_CallOneArg"),
-        at("Py_IncRef"), id(np.ndarray), TRACING.ctypes.data,
+        at("Py_IncRef"), id(np.ndarray), TRACING.ctypes.data, id(sys.intern("out")),
     ]  # fmt: skip
     return np.array(slots, np.int64)
 
@@ -256,7 +300,7 @@ def supported() -> bool:
     probe = np.empty((3, 5), np.float32)[:, ::2]
     at = id(probe)
     dims, strides = _word(at + DIMS_AT), _word(at + STRIDES_AT)
-    number = np.float64(1.25)
+    number, names = np.float64(1.25), ("out", "in")
     return (
         _word(at + TYPE_AT) == id(np.ndarray)
         and _word(at + DATA_AT) == probe.ctypes.data
@@ -266,6 +310,7 @@ def supported() -> bool:
         and _word(at + DESCR_AT) == id(probe.dtype)
         and _word(at + FLAGS_AT) & (ALIGNED | 1) == ALIGNED
         and _word(id(probe.dtype) + MARK_AT) >> 32 == probe.dtype.num
+        and (_word(id(names) + SIZE_AT), _word(id(names) + ITEMS_AT)) == (2, id(names[0]))
         and ctypes.c_double.from_address(id(number) + RAW_AT).value == 1.25
         and ctypes.c_double.from_address(id(1.25) + RAW_AT).value == 1.25
     )
@@ -287,11 +332,13 @@ class Table(np.ndarray):
         return True
 
 
-def make_gate(fallback) -> tuple[Any, Table]:
-    """(a built-in function without plans, its table)."""
+def make_gate(fallback, takes_out: bool = False) -> tuple[Any, Table]:
+    """(a built-in function without plans, its table). `takes_out`: whether out= is where to write
+    the result, not an argument of the function's own."""
     table = np.zeros(FIRST + MOST_PLANS, np.int64).view(Table)
     table.alive = [fallback]
     table[FALLBACK], table[API] = id(fallback), _api().ctypes.data
+    table[TAKES_OUT] = takes_out
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.restype = ctypes.py_object
     new.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
@@ -326,7 +373,8 @@ def make_plan(image: Image, inputs, outputs, types, nest, finish=None, given=0) 
     for spec in outputs:
         taken += bool(given and spec.ndim)
         place = len(inputs) + taken if given and spec.ndim else 0
-        words += [spec.ndim or -1, spec.dtype.num, id(np.dtype(spec.dtype.char)), place]
+        words += [spec.ndim or -1, spec.dtype.num, id(np.dtype(spec.dtype.char)), place,
+                  spec.dtype.itemsize]  # fmt: skip
     return np.array(words, np.int64)
 
 
