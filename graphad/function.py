@@ -140,13 +140,16 @@ class Function:
 
     def _remember(self, args, kwargs, leaves, prepared: Prepared):
         """Let later calls with such arguments go straight to the program, past this class."""
-        if kwargs or self._static or self._specs is not None or not gate.supported():
+        if kwargs or self._static or not gate.supported():
             return
         if any(gate.kind_of(type(x)) is None for x in leaves):
             return
         if any(type(x) is np.ndarray and x.ndim == 0 for x in leaves):
             return
         compiled, tree = prepared.compiled, prepared.tree
+        dtypes = [x.dtype if hasattr(x, "dtype") else np.dtype(type(x)) for x in leaves]
+        if any(d != s.dtype for d, s in zip(dtypes, compiled.inputs, strict=True)):
+            return  # a Python number that a signature gives another dtype
         nest, finish = gate.BY_FUNCTION, None
         if prepared.single:
             nest = gate.ALONE

@@ -501,3 +501,31 @@ def test_a_parameter_called_out_is_the_functions_own():
     for _ in range(2):
         np.testing.assert_array_equal(f(x), 2 * x)
         np.testing.assert_array_equal(f(x, out=np.ones(3)), x)
+
+
+def test_a_signature_goes_the_native_way_for_every_size():
+    f = ga.function(
+        lambda x, y, k: (x @ y) * k,
+        signature=(ga.spec("n 3", "f4"), ga.spec("3", "f4"), ga.spec("", "f4")),
+    )
+    for _ in range(2):
+        for n in (1, 5, 70):
+            x, y = np.ones((n, 3), "f4"), np.arange(3, dtype="f4")
+            for k in (2.0, np.float32(2.0)):
+                got = f(x, y, k)
+                assert got.dtype == np.float32
+                np.testing.assert_array_equal(got, np.full(n, 6))
+    with pytest.raises(ga.errors.ShapeError):
+        f(np.ones((5, 4), "f4"), np.ones(4, "f4"), 1.0)
+
+
+def test_timings_are_printed_when_asked_for():
+    code = "import numpy as np, graphad as ga; ga.function(lambda x: np.sin(x))(np.ones(3))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GRAPHAD_TIMINGS": "1"},
+    )
+    stages = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("graphad")}
+    assert {"trace", "simplify", "emit", "link", "all"} <= stages, done.stderr
