@@ -162,3 +162,32 @@ def test_python_numbers_are_weak():
     assert ga.function(lambda x, a: a * x)(x, np.float64(2.0)).dtype == np.float64
     assert ga.function(lambda x: x / 2)(np.arange(3)).dtype == np.float64
     assert isinstance(ga.function(lambda x: x.sum())(x), np.float32)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_derivatives_in_single_precision(name):
+    """Gradients to order two and tangents are f32 where the arguments are, and near those in f64."""
+    op = TABLE.ops[name]
+    ufunc = ufunc_of(name)
+    xs = samples(op, 9, seed=3)
+    narrow = [x.astype("f4") for x in xs]
+    wrt = tuple(range(op.arity))
+
+    def total(*args):
+        return (ufunc(*args) * 3).sum()
+
+    def slopes(*args):
+        return sum((g * g).sum() for g in ga.grad(total, wrt=wrt)(*args))
+
+    for f in (total, slopes):
+        for got, want in zip(ga.grad(f, wrt=wrt)(*narrow), ga.grad(f, wrt=wrt)(*xs), strict=True):
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-3)
+    tangents = tuple(np.ones_like(x) for x in narrow)
+    _, pushed = ga.jvp(ufunc, wrt=wrt)(*narrow, tangents=tangents)
+    assert pushed.dtype == np.float32
+    if op.arity == 2:  # a Python number takes the array's dtype
+        got = ga.grad(lambda x: ufunc(x, 2).sum())(narrow[0])
+        assert got.dtype == np.float32
+        got = ga.grad(lambda x: ufunc(0.5, x).sum())(narrow[1])
+        assert got.dtype == np.float32

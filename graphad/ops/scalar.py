@@ -118,6 +118,8 @@ def scale(tangent: Value, partial) -> Value:
         if partial == 0:
             return full(tangent, 0)
         return add(tangent, "scale", [tangent, full(tangent, partial)])
+    if partial.dtype != tangent.dtype:  # a choice between numbers, whose dtype is weak
+        partial = convert(partial, tangent.dtype)
     return add(tangent, "scale", [tangent, partial])
 
 
