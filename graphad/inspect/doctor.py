@@ -19,6 +19,8 @@ def report() -> str:
 
     import graphad
     from graphad.runtime import cache
+    from graphad.runtime.gate import supported
+    from graphad.runtime.image import threads_for
 
     folder = cache.folder()
     features = llvm.get_host_cpu_features()
@@ -34,7 +36,8 @@ def report() -> str:
         "sympy": sympy.__version__,
         "networkx": networkx.__version__,
         "BLAS": f"{blas.get('name')} {blas.get('version')} (through scipy)",
-        "threads": f"{os.cpu_count()} cores",
+        "threads": f"{threads_for('auto')} for long loops, of {os.cpu_count()} cores",
+        "calls": "native" if supported() else "through Python: objects lie otherwise in memory",
         "CPU": f"{llvm.get_host_cpu_name()}: {', '.join(wanted)}",
         "cache": f"{folder} ({len(cache.listed())} files)" if folder else "none: memory only",
     }
