@@ -118,6 +118,13 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
     return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
 
 
+def work_of(loop: Loop):
+    """Estimated tenths of a nanosecond: the costs of the table, and three a load or store."""
+    costs = [cost_of(s) for s in loop.body if s.args and s.op != "gather"]
+    moved = 3 * (sum(s.buffer >= 0 for s in loop.body) + len(loop.stores))
+    return size_of(loop.space or (1,)) * (sum(costs) + moved)
+
+
 class Operands:
     """What a kernel's table holds, as its source comes to need it."""
 
@@ -162,7 +169,10 @@ class Writer:
 
     def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None):
         self.nest = nest
-        self.loop = unrolled(simplified(loop, nest is not None), keep=2 if nest else 1)
+        merged = simplified(loop, nest is not None)
+        work = work_of(merged)
+        short = not nest and isinstance(work, int) and work < 2 * SPLIT_WORK
+        self.loop = unrolled(merged, keep=2 if nest else 1, totals=short)
         self.levels = levels(self.loop)
         self.buffers = buffers
         self.space = self.loop.space or (1,)
@@ -217,6 +227,8 @@ class Writer:
         everything = tuple(range(self.rank))
         reductions = [s for s in self.loop.stores if s.reduce is not None]
         if not all(s.reduce in CHUNKED and s.axes == everything for s in reductions):
+            return False
+        if any(s.in_turn for s in reductions):
             return False
         work = self._work()
         return self.loop.sequential < 0 and not (isinstance(work, int) and work < 2 * SPLIT_WORK)
@@ -291,10 +303,7 @@ class Writer:
         return Total(source, size, ((-1 - k, 0), (s.buffer, s.at.offset)), (outer,))
 
     def _work(self):
-        """Estimated tenths of a nanosecond: the costs of the table, and three a load or store."""
-        costs = [cost_of(s) for s in self.loop.body if s.args and s.op != "gather"]
-        moved = 3 * (sum(s.buffer >= 0 for s in self.loop.body) + len(self.loop.stores))
-        return size_of(self.space) * (sum(costs) + moved)
+        return work_of(self.loop)
 
     def _range(self, axis) -> str:
         if axis == max(self.split, 0) and not self.nest:
@@ -366,7 +375,10 @@ class Writer:
         by_block = self.parts and last == 0
         for k, code in enumerate(codes):
             self.lines.insert(0, (f"    t{k} = block_{code}()", NOWHERE))
-            if not by_block:
+            if inner[k].in_turn and self._outer(inner[k]):
+                at = self.place(inner[k].buffer, inner[k].at)
+                self.line(depth, f"a{k} = peek_{code}({at})")
+            elif not by_block:
                 self.line(depth, f"a{k} = {starts[k]}")
         size = self._range(last)
         first, stop = ("start", "stop") if last == 0 else ("0", size)
@@ -382,6 +394,9 @@ class Writer:
             else:
                 self._store(depth + 2, store)
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
+            if s.in_turn:
+                self.line(depth + 1, f"a{k} = chain_{s.reduce}_{code}(a{k}, t{k}, m)")
+                continue
             self.line(depth + 1, f"r{k} = {s.reduce}_{code}({starts[k]}, t{k}, m)")
             if by_block:
                 self.line(depth + 1, f"keep_{code}({self._parts_of(s)}, c // BLOCK, r{k})")
@@ -401,7 +416,7 @@ class Writer:
             self.line(depth, f"keep_{code}({self._parts_of(s)}, {place}, {value})")
             return
         at = self.place(s.buffer, s.at)
-        if self._outer(s):
+        if self._outer(s) and not s.in_turn:
             value = combine(s.reduce or "", f"peek_{code}({at})", value)
         self.line(depth, f"{self.word('store', s.buffer, code)}({at}, {value})")
 

@@ -90,11 +90,12 @@ def start_of(reduce: str, dtype: np.dtype) -> Any:
     return int(limits.min if lowest else limits.max)
 
 
-def unrolled(loop: Loop, keep: int = 0) -> Loop:
+def unrolled(loop: Loop, keep: int = 0, totals: bool = False) -> Loop:
     """The loop without its innermost axis, whose points are written out, where it is short.
 
     Then the axis before, of at least as many points, can be vectorised. A sum of so few goes in
-    the same order. `keep`: axes that must stay.
+    the same order. `keep`: axes that must stay. `totals`: whether to do so with sums over all axes,
+    whose next axis then goes one after another.
     """
     rank = len(loop.space)
     if rank < max(2, keep + 1) or not _short(loop):
@@ -102,6 +103,7 @@ def unrolled(loop: Loop, keep: int = 0) -> Loop:
     last = rank - 1
     for s in loop.stores:
         alone = s.reduce in CHUNKED and s.axes == (last,)
+        alone = alone or (totals and s.reduce in CHUNKED and s.axes == tuple(range(rank)))
         if s.indices or not (alone or s.reduce is None):
             return loop
     if any(s.op == "gather" for s in loop.body):
@@ -166,7 +168,11 @@ class _Unrolling:
             args = (total, self._of(s.value, k))
             step = Statement(len(self.body), STEP + s.reduce, args, dtype, first.where)
             total = self._add(step)
-        yield replace(s, value=total, at=self._at(s.at, 0), reduce=None, axes=())
+        at = self._at(s.at, 0)
+        if len(s.axes) > 1:
+            yield replace(s, value=total, at=at, axes=s.axes[:-1], in_turn=True)
+        else:
+            yield replace(s, value=total, at=at, reduce=None, axes=())
 
 
 def levels(loop: Loop) -> dict[int, int]:

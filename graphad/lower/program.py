@@ -113,6 +113,7 @@ class Store:
     axes: tuple[int, ...] = ()
     indices: tuple[int, ...] = ()
     bounds: tuple = ()
+    in_turn: bool = False  # along the innermost axis too, one after another instead of in lanes
 
     def __str__(self):
         how = "=" if self.reduce is None else f"{self.reduce}="

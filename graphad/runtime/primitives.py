@@ -153,12 +153,13 @@ def counted(b, start, stop, body):
     b.position_at_end(after)
 
 
+KINDS = [c + k for c in ("", "chain_") for k in ("sum", "prod", "max", "min")]
 NOT_KEPT = "captures(none)" if llvm.llvm_version_info >= (21,) else "nocapture"
 
 
-def reduction(module, kind: str, code: str):
+def reduction(module, word: str):
     """Declare the function that combines m elements of a block; it is compiled once, by itself."""
-    name = f"graphad_{kind}_{code}"
+    name, code = f"graphad_{word}", word.split("_")[-1]
     known = module.globals.get(name)
     if known is not None:
         return known
@@ -174,22 +175,23 @@ def reduction(module, kind: str, code: str):
 
 def _make_reduce(kind, code):
     def reduce(b, first, address, m):
-        f = reduction(b.module, kind, code)
+        f = reduction(b.module, f"{kind}_{code}")
         return b.call(f, [first, b.inttoptr(address, STORED[code].as_pointer()), m])
 
     return reduce
 
 
 def reduction_text(name: str) -> str:
-    """The module of a reduction: LANES at a time, then a tree of halves, then the rest.
+    """The module of a reduction: LANES at a time, then a tree of halves, then the rest; a chain is
+    one after another.
 
     The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
     """
-    kind, code = name.split("_")
+    chain, kind, code = "chain_" in name, *name.split("_")[-2:]
     stored = STORED[code]
     vector = ir.VectorType(stored, LANES)
     module = ir.Module("graphad")
-    f = reduction(module, kind, code)
+    f = reduction(module, name)
     set.add(f.attributes, '"prefer-vector-width"="512"')
     b = ir.IRBuilder(f.append_basic_block("entry"))
     first, base, m = f.args
@@ -210,6 +212,8 @@ def reduction_text(name: str) -> str:
         value = b.load(element(b, stored, address, k), typ=stored)
         b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
 
+    if chain:
+        rounds = number(0)
     with b.if_then(b.icmp_signed(">", rounds, number(0))):
         b.store(wide(number(0)), lanes)
         counted(b, number(1), rounds, add_lanes)
@@ -429,7 +433,7 @@ def _typed_words():
         WORDS[f"block_{code}"] = Primitive((), "i8", _make_block(code))
         if code == "b1":
             continue
-        for kind in ("sum", "prod", "max", "min"):
+        for kind in KINDS:
             WORDS[f"{kind}_{code}"] = Primitive((code, "i8", "i8"), code, _make_reduce(kind, code))
     for code in ("f8", "f4"):
         for name, body in vecmath.BODIES.items():
