@@ -24,15 +24,19 @@ def call(f, text, names):
     return run
 
 
+def case(f, text):
+    """Names of an example's arrays, the example as a function of them, and the arrays."""
+    names = names_in(text)
+    return names, call(f, text, names), [ARRAYS[n] for n in names]
+
+
 def float_names(names):
     return [n for n in names if n.startswith("A")]
 
 
 @pytest.mark.parametrize("f, text", EXAMPLES)
 def test_value(f, text, regime):
-    names = names_in(text)
-    run = call(f, text, names)
-    arrays = [ARRAYS[n] for n in names]
+    _, run, arrays = case(f, text)
     want = run(*arrays)
     got = ga.function(run)(*arrays)
     assert np.shape(got) == np.shape(want)
@@ -54,9 +58,7 @@ def test_value_f32(f, text):
 @pytest.mark.parametrize("f, text", [p for p in EXAMPLES if float_names(names_in(p.values[1]))])
 def test_gradient_f32(f, text):
     """Reverse mode in single precision against double."""
-    names = names_in(text)
-    run = call(f, text, names)
-    arrays = [ARRAYS[n] for n in names]
+    names, run, arrays = case(f, text)
     index = names.index(float_names(names)[0])
     out = np.asarray(run(*arrays))
     if out.dtype.kind != "f":
@@ -113,9 +115,7 @@ FLOAT_EXAMPLES = [p for p in EXAMPLES if is_float(*p.values)]
 @pytest.mark.parametrize("f, text", FLOAT_EXAMPLES)
 def test_derivatives(f, text, regime):
     """Forward mode against the complex step, and reverse mode against forward by the adjoint."""
-    names = names_in(text)
-    run = call(f, text, names)
-    arrays = [ARRAYS[n] for n in names]
+    names, run, arrays = case(f, text)
     rng = np.random.default_rng(3)
     for index, name in enumerate(names):
         if not name.startswith("A"):
@@ -159,9 +159,7 @@ def test_second_derivatives(f, text):
 @pytest.mark.parametrize("f, text", [p for p in EXAMPLES if float_names(names_in(p.values[1]))])
 def test_vmap(f, text):
     """The batching rule against a loop."""
-    names = names_in(text)
-    run = call(f, text, names)
-    arrays = [ARRAYS[n] for n in names]
+    names, run, arrays = case(f, text)
     first = names.index(float_names(names)[0])
     stacked = np.stack([arrays[first], -0.7 * arrays[first], arrays[first] ** 2])
     axes = tuple(0 if k == first else None for k in range(len(names)))
@@ -173,9 +171,7 @@ def test_vmap(f, text):
 
 @pytest.mark.parametrize("f, text", EXAMPLES)
 def test_strided_arguments(f, text):
-    names = names_in(text)
-    run = call(f, text, names)
-    arrays = [ARRAYS[n] for n in names]
+    _, run, arrays = case(f, text)
     layouts = [
         [np.asfortranarray(a) for a in arrays],
         [np.repeat(a, 2, axis=-1)[..., ::2] for a in arrays],

@@ -15,7 +15,6 @@ import numpy as np
 
 from graphad.emit.loops import (
     ARGS,
-    CHUNKED,
     LONGEST_UNROLLED,
     STEP,
     cost_of,
@@ -25,7 +24,7 @@ from graphad.emit.loops import (
     unrolled,
 )
 from graphad.errors import NOWHERE, Where
-from graphad.lower.program import Affine, Buffer, Loop, Nest, Statement, Store
+from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Nest, Statement, Store
 from graphad.op import find
 from graphad.spec import size_of
 

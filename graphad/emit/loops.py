@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphad.lower.program import Affine, Loop, Statement, Store
+from graphad.lower.program import CHUNKED, Affine, Loop, Statement, Store
 from graphad.op import find
 
 ARGS = ("argmax", "argmin")
-CHUNKED = ("sum", "prod", "max", "min")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
 STEP = "combine "  # then a reduction: the op of a statement that is one step of it

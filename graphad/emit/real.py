@@ -45,6 +45,11 @@ SINGLE = Format(
 FORMATS = {"f8": DOUBLE, "f4": SINGLE}
 
 
+def declared(module, name: str, kind):
+    """The function of this name in a module, declared at need."""
+    return module.globals.get(name) or ir.Function(module, kind, name)
+
+
 class Real:
     """A floating-point value in a function being built; arithmetic appends instructions."""
 
@@ -95,6 +100,9 @@ class Real:
     def __gt__(self, o):
         return self.b.fcmp_ordered(">", self.v, self.like(o).v)
 
+    def __ge__(self, o):
+        return self.b.fcmp_ordered(">=", self.v, self.like(o).v)
+
     def __eq__(self, o):  # type: ignore[override]
         return self.b.fcmp_ordered("==", self.v, self.like(o).v)
 
@@ -119,8 +127,7 @@ class Real:
     def _call(self, name):
         full = f"llvm.{name}.f{8 * int(self.f.code[1])}"
         kind = ir.FunctionType(self.f.real, [self.f.real])
-        known = self.b.module.globals.get(full) or ir.Function(self.b.module, kind, full)
-        return self._new(self.b.call(known, [self.v]))
+        return self._new(self.b.call(declared(self.b.module, full, kind), [self.v]))
 
     def to(self, fmt: Format) -> Real:
         """The same number in another format."""
@@ -270,9 +277,7 @@ def _vector_form(module, fmt: Format, limit: float, name: str, lanes: int):
     b = ir.IRBuilder(f.append_basic_block())
     x, y = f.args
     bits = f"v{lanes}f{8 * int(fmt.code[1])}"
-    size = module.globals.get(f"llvm.fabs.{bits}") or ir.Function(
-        module, ir.FunctionType(vector, [vector]), f"llvm.fabs.{bits}"
-    )
+    size = declared(module, f"llvm.fabs.{bits}", ir.FunctionType(vector, [vector]))
     far = b.fcmp_ordered(">", b.call(size, [x]), ir.Constant(vector, [limit] * lanes))
     some = b.icmp_unsigned("!=", b.bitcast(far, ir.IntType(lanes)), ir.IntType(lanes)(0))
     with b.if_then(some, likely=False):

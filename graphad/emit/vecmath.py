@@ -164,8 +164,8 @@ def cosh(x: Real) -> Real:
 
 
 # -- logarithms ----------------------------------------------------------------------------------
-def split(x: Real, f=None):
-    """(exponent as a Real, mantissa - 1): x = 2**e m with m between sqrt(1/2) and sqrt(2)."""
+def split(x: Real):
+    """(exponent as a Real, mantissa m): x = 2**e m with m between sqrt(1/2) and sqrt(2)."""
     f = x.f
     sqrt_half = x.like(math.sqrt(0.5)).bits()
     e = x.b.ashr(x.b.sub(x.bits(), sqrt_half), x.whole(f.mantissa))
@@ -389,18 +389,13 @@ def atan2(y: Real, x: Real) -> Real:
 def _arcsine_parts(x: Real):
     """(|x| >= 1/2, s, rest): arcsin(s + ...) = s + rest, of |x| or of sqrt((1 - |x|) / 2)."""
     size = x.magnitude()
-    large = b_not_less(size, 0.5)
+    large = size >= 0.5
     z = ((1.0 - size) * 0.5).where(large, size * size)
     root = z.sqrt()
     s = root.where(large, size)
     error = ((-s).fma(s, z) / (s + s)).where(large, 0.0)
     error = s.like(0.0).where(s == 0.0, error)
     return large, Pair(s, s.fma(z * polynomial(z, numbers(x, "ASIN")), error))
-
-
-def b_not_less(x: Real, limit: float):
-    """x >= limit."""
-    return x.b.fcmp_ordered(">=", x.v, x.like(limit).v)
 
 
 def asin(x: Real) -> Real:

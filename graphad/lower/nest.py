@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from graphad.lower.program import Affine, Loop, Nest, Program
+from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program
 from graphad.spec import size_of
 
-REDUCED = ("sum", "prod", "max", "min")
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them
 MOST_LOCAL = 64 * 1024  # bytes of the rows that are kept
 
@@ -53,7 +52,7 @@ def by_rows(loop: Loop) -> bool:
         return False
     everything = tuple(range(len(loop.space)))
     for s in loop.stores:
-        total = s.reduce in REDUCED and s.axes == everything and len(everything) > 1
+        total = s.reduce in CHUNKED and s.axes == everything and len(everything) > 1
         if s.indices or (0 in s.axes and not total):
             return False
     return isinstance(size_of(loop.space[1:]), int)

@@ -14,6 +14,8 @@ import numpy as np
 from graphad.errors import NOWHERE, CheckError, Where
 from graphad.spec import Dim, Spec, size_of
 
+CHUNKED = ("sum", "prod", "max", "min")  # reductions that go in blocks
+
 
 @dataclass(frozen=True)
 class Affine:

@@ -113,7 +113,7 @@ def _compiled(missing: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
         except BaseException as error:
             failed.append(error)
 
-    helpers = [threading.Thread(target=work) for _ in range(min(_cores(), len(missing)) - 1)]
+    helpers = [threading.Thread(target=work) for _ in range(min(cores(), len(missing)) - 1)]
     for helper in helpers:
         helper.start()
     try:
@@ -129,7 +129,8 @@ def _compiled(missing: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
     return done
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     counted = getattr(os, "sched_getaffinity", None)
     return len(counted(0)) if counted else (os.cpu_count() or 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from graphad.emit.kernel import code_of
 from graphad.runtime import executor as x
 
 
@@ -16,8 +17,7 @@ class Operand(NamedTuple):
 
 def operand(spec) -> Operand:
     """What an entry needs to know of an argument or result."""
-    code = "b1" if spec.dtype.kind == "b" else f"{spec.dtype.kind}{spec.dtype.itemsize}"
-    return Operand(code, spec.ndim if spec.ndim else -1)
+    return Operand(code_of(spec.dtype), spec.ndim if spec.ndim else -1)
 
 
 def source_of(inputs: tuple[Operand, ...], outputs: tuple[Operand, ...]) -> str:

@@ -9,18 +9,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphad.runtime import executor as x
-from graphad.runtime.primitives import I64, STORED, call_kernel
+from graphad.runtime.primitives import I64, STORED, call_kernel, declared
 
 NUMBA_TYPES = {
     "f8": types.float64, "f4": types.float32, "i8": types.int64, "i4": types.int32,
     "i2": types.int16, "i1": types.int8, "u8": types.uint64, "u4": types.uint32,
     "u2": types.uint16, "u1": types.uint8, "b1": types.boolean,
 }  # fmt: skip
-
-
-def declared(builder, name, result, arguments):
-    """A C function of this signature in the module being built."""
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def _slot(builder, frame, k):

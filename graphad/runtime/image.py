@@ -18,7 +18,7 @@ from graphad.emit.kernel import CONTROL, SPLIT_WORK, Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
-from graphad.runtime.build import build, kernel_address
+from graphad.runtime.build import build, cores, kernel_address
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim
 
@@ -244,8 +244,7 @@ def threads_for(parallel) -> int:
     chosen = os.environ.get("GRAPHAD_NUM_THREADS", "")
     if chosen.isdigit():
         return max(1, int(chosen))
-    counted = getattr(os, "sched_getaffinity", None)
-    return len(counted(0)) if counted else (os.cpu_count() or 1)
+    return cores()
 
 
 def shareable(kernel: Kernel) -> bool:

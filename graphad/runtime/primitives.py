@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit import vecmath
+from graphad.emit import real, vecmath
 from graphad.emit.kernel import BLOCK, LANES
 
 I64 = ir.IntType(64)
@@ -61,8 +61,7 @@ def element(b, stored, address, index):
 
 def declared(b, name, result, arguments):
     """A C function of this signature in the module being built."""
-    known = b.module.globals.get(name)
-    return known or ir.Function(b.module, ir.FunctionType(result, arguments), name)
+    return real.declared(b.module, name, ir.FunctionType(result, arguments))
 
 
 # -- loads and stores ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from graphad.emit.kernel import BLOCK
 from graphad.emit.real import keep_vector_forms
-from graphad.runtime.primitives import HELD, I64, WORDS, counted, number
+from graphad.runtime.primitives import HELD, I64, WORDS, counted, declared, number
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
@@ -356,11 +356,8 @@ class _Translator:
         b = self.b
         if x.code[0] == "f":
             suffix = "f64" if x.code == "f8" else "f32"
-            kind = HELD[x.code]
-            known = b.module.globals.get(f"llvm.fabs.{suffix}") or ir.Function(
-                b.module, ir.FunctionType(kind, [kind]), f"llvm.fabs.{suffix}"
-            )
-            return Typed(x.code, b.call(known, [x.value]))
+            size = declared(b, f"llvm.fabs.{suffix}", HELD[x.code], [HELD[x.code]])
+            return Typed(x.code, b.call(size, [x.value]))
         if x.code[0] == "u":
             return x
         negative = b.icmp_signed("<", x.value, self._literal(0, x.code))
