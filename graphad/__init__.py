@@ -8,6 +8,7 @@ np.float64(0.8414709848078965)
 
 import graphad.ops as _ops
 from graphad import errors, optim
+from graphad.control import cond, fori_loop, scan, switch, while_loop
 from graphad.derivatives import (
     grad,
     gradients,
@@ -31,9 +32,11 @@ __all__ = [
     "Function",
     "Spec",
     "checkpoint",
+    "cond",
     "custom_derivative",
     "cut",
     "errors",
+    "fori_loop",
     "from_sympy",
     "function",
     "grad",
@@ -45,13 +48,16 @@ __all__ = [
     "jvp",
     "optim",
     "register_pytree",
+    "scan",
     "spec",
     "stop_gradient",
+    "switch",
     "tag",
     "value_and_grad",
     "vjp",
     "vmap",
     "where",
+    "while_loop",
 ]
 
 from numpy import where

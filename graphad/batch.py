@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphad.graph import Builder, Graph, dependents, reachable, replay
-from graphad.ops.control import calls
-from graphad.ops.value import Value
+from graphad.ops.array import transpose
+from graphad.ops.control import calls, picks
+from graphad.ops.loops import COUNT, Twin, fresh_token, iterate, split, switch
+from graphad.ops.value import Value, broadcast
 from graphad.spec import Spec
 
 
@@ -20,7 +22,7 @@ def batch_through(
     last = max(outputs, default=-1)
     active = dependents(builder.nodes, placed, last) & reachable(builder.nodes, outputs)
     found: dict[int, Value] = dict(placed)
-    several: dict[int, list[Value]] = {}
+    several: dict[int, Sequence[Value]] = {}
     for node_id in sorted(active):
         node = builder.nodes[node_id]
         if node_id in placed:
@@ -28,8 +30,8 @@ def batch_through(
         batched = [a in found for a in node.args]
         args = [found.get(a, Value(builder, a)) for a in node.args]
         with builder.at(node.where):
-            if node.op.name == "call":
-                several[node_id] = _batch_call(node, args, batched, size)
+            if not isinstance(node.spec, Spec):
+                several[node_id] = _batch_several(node, args, batched, size)
             elif node.op.name == "pick":
                 found[node_id] = several[node.args[0]][node.param("index")]
             else:
@@ -38,7 +40,13 @@ def batch_through(
     return [found.get(o) for o in outputs]
 
 
-def _batch_call(node, args, batched, size) -> list[Value]:
+def _batch_several(node, args, batched, size) -> Sequence[Value]:
+    if node.op.name == "iterate":
+        return _batch_iterate(node, args, batched, size)
+    if node.op.name == "switch":
+        return _batch_switch(node, args, batched, size)
+    if node.op.name != "call":
+        return node.op.batch(args, batched, size, node.options)
     graph = batch_graph(node.param("graph"), batched, size)
     rule = node.param("rule")
     if rule is not None:
@@ -48,6 +56,15 @@ def _batch_call(node, args, batched, size) -> list[Value]:
 
 def batch_graph(graph: Graph, batched: Sequence[bool], size) -> Graph:
     """The graph with a batch axis on some inputs and on every output."""
+    inner, outs, results = _batched(graph, batched, size)
+    return inner.finish(
+        repeat(Value(inner, o), size).id if r is None else r.id
+        for o, r in zip(outs, results, strict=True)
+    )
+
+
+def _batched(graph: Graph, batched: Sequence[bool], size):
+    """(builder, outputs without a batch axis, outputs with one or None)."""
     inner = Builder()
     holes, inputs = [], {}
     for node_id, is_batched in zip(graph.inputs, batched, strict=True):
@@ -61,15 +78,83 @@ def batch_graph(graph: Graph, batched: Sequence[bool], size) -> Graph:
             hole = inner.input(spec, name)
         holes.append(hole)
     outs = replay(graph, inner, holes)
-    results = batch_through(inner, outs, inputs, size)
-    return inner.finish(
-        repeat(Value(inner, o), size).id if r is None else r.id
-        for o, r in zip(outs, results, strict=True)
-    )
+    return inner, outs, batch_through(inner, outs, inputs, size)
 
 
 def repeat(x: Value, size) -> Value:
     """An unbatched value along a new first axis."""
-    from graphad.ops.value import broadcast
-
     return broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
+
+
+# -- control flow --------------------------------------------------------------------------------
+def _batch_switch(node, args, batched, size) -> list[Value]:
+    """Every branch on the batch; where each element chooses, element by element."""
+    if batched[0]:
+        return _one_by_one(node, args, batched, size)
+    branches = [batch_graph(b, batched[1:], size) for b in node.param("branches")]
+    twin = node.param("twin")
+    return switch(args[0], args[1:], branches, node.param("token") + "b",
+                       twin and Twin(*twin).batched())  # fmt: skip
+
+
+def _one_by_one(node, args, batched, size) -> list[Value]:
+    """A loop over the batch with the operation in it: each element has its own branch or steps."""
+    inner = Builder()
+    index = inner.input(COUNT, "i")
+    order = [i for i, b in enumerate(batched) if not b] + [i for i, b in enumerate(batched) if b]
+    holes = {}
+    for i in order:
+        shape = args[i].shape[1:] if batched[i] else args[i].shape
+        holes[i] = inner.input(Spec(shape, args[i].dtype), f"x{i}")
+    options = {**node.options, "token": fresh_token(), "twin": None}
+    ids = [holes[i] for i in range(len(args))]
+    one = inner.add(node.op, ids, None, **options)
+    body = inner.finish(p.id for p in picks(Value(inner, index), one))
+    constants = [args[i] for i in order if not batched[i]]
+    xs = [args[i] for i in order if batched[i]]
+    return iterate(args[0], [], constants, xs, body, size)
+
+
+def _batch_iterate(node, args, batched, size) -> list[Value]:
+    """The body on the batch; where elements take different numbers of steps, one by one."""
+    o = node.options
+    parts, flags = split(args, o), split(batched, o)
+    if any(flags.count):
+        return _one_by_one(node, args, batched, size)
+    carried = list(flags.carries)
+    while True:
+        given = [False, *carried, *flags.constants, *flags.xs]
+        inner, outs, results = _batched(o["body"], given, size)
+        c = o["carries"]
+        grown = [f or r is not None for f, r in zip(carried, results[:c], strict=True)]
+        if grown == carried:
+            break
+        carried = grown
+    condition = o["condition"]
+    if condition is not None:
+        test, plain, grown = _batched(condition, [False, *carried, *flags.constants], size)
+        if grown[0] is not None:
+            return _one_by_one(node, args, batched, size)
+        condition = test.finish(plain)
+    out_flags = [*carried, *[r is not None for r in results[c:]]]
+    ids = [
+        (repeat(Value(inner, o), size) if r is None else r).id if flag else o
+        for o, r, flag in zip(outs, results, out_flags, strict=True)
+    ]
+    body = inner.finish(ids)
+    carries = [repeat(v, size) if flag and not already else v for v, flag, already in
+               zip(parts.carries, carried, flags.carries, strict=True)]  # fmt: skip
+    xs = [transpose(x, (1, 0, *range(2, x.ndim))) if flag else x
+          for x, flag in zip(parts.xs, flags.xs, strict=True)]  # fmt: skip
+    twin = o["twin"]
+    found = iterate(
+        args[0], carries, parts.constants, xs, body, o["length"], condition=condition,
+        count=parts.count[0] if parts.count else None, reverse=o["reverse"], keep=o["keep"],
+        token=o["token"] + "b", twin=twin and Twin(*twin).batched(),
+    )  # fmt: skip
+    extra = int(condition is not None)
+    kept = [v if f else repeat(v, size) for v, f in zip(found[:c], carried, strict=True)]
+    kept += [repeat(v, size) for v in found[c : c + extra]]
+    for y, flag in zip(found[c + extra :], out_flags[c:], strict=True):
+        kept.append(transpose(y, (1, 0, *range(2, y.ndim))) if flag else repeat(y, size))
+    return kept

@@ -203,6 +203,7 @@ class Builder:
         self._found: dict[Any, int] = {}
         self._captured_at: dict[int, int] = {}
         self._where: Where | None = None
+        self._journal: list[Any] | None = None
         self._tokens = 0
 
     def add(self, op: Op | str, args: Sequence[int] = (), spec=None, **params) -> int:
@@ -228,6 +229,8 @@ class Builder:
         node = Node(len(self.nodes), op, args, items, spec if inferred is None else inferred, where)
         self.nodes.append(node)
         self._found[key] = node.id
+        if self._journal is not None:
+            self._journal.append(key)
         return node.id
 
     def input(self, spec: Spec, name: str) -> int:
@@ -257,6 +260,17 @@ class Builder:
             yield
         finally:
             self._where = before
+
+    @contextmanager
+    def apart(self):
+        """Nodes added inside are not found again by what is added later: a branch of its own."""
+        before, self._journal = self._journal, []
+        try:
+            yield
+        finally:
+            for key in self._journal:
+                del self._found[key]
+            self._journal = before
 
     def spec(self, node: int) -> Any:
         """The spec of a node."""

@@ -8,11 +8,12 @@ from typing import Any
 
 from graphad.batch import batch_through, repeat
 from graphad.diff.pullback import pull_back
+from graphad.enclosure import Enclosure
 from graphad.errors import DerivativeError, ShapeError, TraceError
 from graphad.function import Function, as_function
 from graphad.graph import Builder, Graph, dependents, reachable
 from graphad.ops.array import total
-from graphad.ops.control import calls, placeholder
+from graphad.ops.control import calls, picks, placeholder
 from graphad.ops.value import Value, add, convert, lift, zeros_like
 from graphad.selection import any_tensor, outputs_of, tensors
 from graphad.spec import Spec
@@ -161,27 +162,9 @@ def enclosed(like: Tensor, f: Callable, args: tuple) -> tuple[list[Value], Graph
     leaves, in_tree = pytree.flatten(args)
     values = [lift(like, x, "argument") for x in leaves]
     holes = [placeholder(like, v.spec) for v in values]
-    outs, out_tree = outputs_of(like, f(*pytree.unflatten(in_tree, tensors(holes))))
-    ids = [y.id for y in outs]
-    hole_ids = [h.id for h in holes]
-    active = dependents(builder.nodes, hole_ids) & reachable(builder.nodes, ids)
-    outside = sorted(
-        {a for n in active for a in builder.nodes[n].args if a not in active}
-        | {o for o in ids if o not in active}
-    )
-    outside = [o for o in outside if o not in hole_ids]
-    inner = Builder()
-    new: dict[int, int] = {}
-    for k, h in enumerate([*hole_ids, *outside]):
-        new[h] = inner.input(builder.nodes[h].spec, f"x{k}")
-    for node_id in sorted(active - set(hole_ids)):
-        node = builder.nodes[node_id]
-        with inner.at(node.where):
-            inner_args = [new[a] for a in node.args]
-            new[node_id] = inner.add(node.op, inner_args, node.spec, **node.options)
-    graph = inner.finish(new[o] for o in ids)
-    arguments = values + [Value(builder, o) for o in outside]
-    return arguments, graph, in_tree, out_tree
+    body = Enclosure(like, holes, lambda: f(*pytree.unflatten(in_tree, tensors(holes))))
+    arguments = values + [Value(builder, o) for o in body.outside]
+    return arguments, body.graph(body.outside), in_tree, body.tree
 
 
 def checkpoint(f) -> Callable:
@@ -217,7 +200,7 @@ class Rule:
     def pull(self, builder, node, cts, wanted):
         """Cotangents of the wanted arguments."""
         args = [Value(builder, a) for a in node.args]
-        outs = _picked(builder, node)
+        outs = picks(Value(builder, node.id), node.id)
         full_cts = [zeros_like(o) if c is None else c for o, c in zip(outs, cts, strict=True)]
         return self.pull_values(args, outs, full_cts, wanted)
 
@@ -238,7 +221,7 @@ class Rule:
     def push(self, builder, node, tangents):
         """Tangents of the results."""
         args = [Value(builder, a) for a in node.args]
-        return self.push_values(args, _picked(builder, node), tangents)
+        return self.push_values(args, picks(Value(builder, node.id), node.id), tangents)
 
     def push_values(self, args, outs, tangents):
         """As `push`, on values."""
@@ -352,10 +335,6 @@ class BatchedRule:
 
     pull, push = Rule.pull, Rule.push
     batched = Rule.batched
-
-
-def _picked(builder, node) -> list[Value]:
-    return [Value(builder, builder.add("pick", [node.id], index=i)) for i in range(len(node.spec))]
 
 
 class CustomDerivative:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import Kernel, write_loop, write_nest
+from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
 from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
@@ -17,12 +17,12 @@ from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
-from graphad.lower.program import Loop, Nest, Program, check_program
+from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, check_program
 from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor, gate
 from graphad.runtime.build import FASTMATH, llvm_of
-from graphad.runtime.image import Image, make_image, scratch_of
+from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -42,11 +42,35 @@ LARGE_PASSES = (
     Pass("tidy", tidy, check),
     Pass("fuse", fuse, check_program),
     Pass("nest", nest, check_program),
+    Pass("lower inside", lambda program: lower_inside(program), check_program),
     Pass("plan memory", plan, check_program),
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
 EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
+
+
+def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None) -> Program:
+    """The program of a simplified graph."""
+    passes = LARGE_PASSES
+    if takes(graph):
+        passes = SMALL_PASSES
+    elif takes_each(graph):
+        passes = EACH_PASSES
+    return run_passes(passes, graph, watch)
+
+
+def lower_inside(program: Program) -> Program:
+    """The program with the graphs that its loops and branches hold lowered, too."""
+    regions: list[Any] = []
+    for region in program.regions:
+        if isinstance(region, Repeat):
+            condition = region.condition and lowered(region.condition)
+            region = replace(region, body=lowered(region.body), condition=condition)
+        elif isinstance(region, Choice):
+            region = replace(region, branches=tuple(map(lowered, region.branches)))
+        regions.append(region)
+    return replace(program, regions=tuple(regions))
 
 
 def run_passes(passes, stage: Any, watch: Callable[[str, Any], None] | None = None) -> Any:
@@ -80,53 +104,46 @@ class Lowered:
     @cached_property
     def program(self) -> Program:
         """The fused program with its memory plan."""
-        passes = LARGE_PASSES
-        if takes(self.graph):
-            passes = SMALL_PASSES
-        elif takes_each(self.graph):
-            passes = EACH_PASSES
-        return run_passes(passes, self.graph, self.stages.__setitem__)
+        return lowered(self.graph, self.stages.__setitem__)
 
     @cached_property
-    def kernels(self) -> list[Kernel | None]:
-        """One kernel a region; None for library calls."""
+    def kernels(self) -> list[Kernel | Inner | None]:
+        """One kernel a region, those of its programs if it has some; None for library calls."""
         with timed("emit"):
-            return self._kernels()
+            return self._kernels(self.program)
 
-    def _kernels(self) -> list[Kernel | None]:
-        found: list[Kernel | None] = []
-        for region in self.program.regions:
+    def _kernels(self, program: Program) -> list[Kernel | Inner | None]:
+        found: list[Kernel | Inner | None] = []
+        for region in program.regions:
+            kernel = getattr(region, "kernel", None)
             if isinstance(region, Loop):
-                found.append(write_loop(region, self.program.buffers))
+                kernel = write_loop(region, program.buffers)
             elif isinstance(region, Nest):
-                found.append(write_nest(region, self.program.buffers))
-            else:
-                found.append(getattr(region, "kernel", None))
-        if self.fastmath:
-            return [k and replace(k, source=FASTMATH + k.source) for k in found]
+                kernel = write_nest(region, program.buffers)
+            elif isinstance(region, (Repeat, Choice)):
+                kernel = Inner(tuple(self._kernels(p) for p in region.inner))
+            if self.fastmath and isinstance(kernel, Kernel):
+                kernel = replace(kernel, source=FASTMATH + kernel.source)
+            found.append(kernel)
         return found
 
     @property
     def source(self) -> str:
         """The generated kernels, with the user's line beside each statement."""
         shown: dict[str, str] = {}
-        for k, kernel in enumerate(self.kernels):
-            if kernel is None:
-                shown[f"library {k}"] = f"# region {k}: {self.program.regions[k]}"
-            elif kernel.source not in shown:
-                shown[kernel.source] = f"# region {k}\n{annotated(kernel)}"
+        _show(self.program, self.kernels, "", shown)
         return "\n\n".join(shown.values())
 
     @property
     def llvm(self) -> str:
         """The LLVM text of the kernels."""
-        sources = dict.fromkeys(k.source for k in self.kernels if k is not None)
+        sources = dict.fromkeys(k.source for k in all_kernels(self.kernels))
         return "\n".join(llvm_of(s) for s in sources)
 
     @property
     def memory(self) -> Memory:
         """Bytes that a call needs, known before it runs."""
-        return memory_of(self.program, scratch_of(self.kernels))
+        return memory_of(self.program, rooms_of(self.program, self.kernels))
 
     @property
     def cost(self) -> Cost:
@@ -228,13 +245,26 @@ class Compiled:
     def _index_error(self) -> GraphIndexError:
         """The error of an index out of bounds, with the line of the region that met it."""
         step = int(self.image.data[executor.FAILED])
-        region = self.lowered.program.regions[self.image.regions[step]]
+        region = self.image.regions[step]
         wheres = [s.where for s in getattr(region, "body", ()) if s.op == "gather"]
         return GraphIndexError(
             "indexing", "an index is out of bounds", where=wheres[0] if wheres else region.where,
             expected="indices from -n to n - 1 of the axis", got="one outside",
             fix="check the index array; np.clip(i, 0, n - 1) to keep it inside",
         )  # fmt: skip
+
+
+def _show(program: Program, kernels, at: str, shown: dict[str, str]):
+    """Add the text of every kernel that is not there yet."""
+    for k, (region, kernel) in enumerate(zip(program.regions, kernels, strict=True)):
+        if isinstance(kernel, Inner):
+            shown[f"inner {at}{k}"] = f"# region {at}{k}: holds regions"
+            for n, (one, its) in enumerate(zip(region.inner, kernel.programs, strict=True)):
+                _show(one, its, f"{at}{k}.{n}.", shown)
+        elif kernel is None:
+            shown[f"library {at}{k}"] = f"# region {at}{k}: {region}"
+        elif kernel.source not in shown:
+            shown[kernel.source] = f"# region {at}{k}\n{annotated(kernel)}"
 
 
 def annotated(kernel: Kernel) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphad.graph import Graph, Node
+from graphad.ops.loops import split
 from graphad.spec import Dim, Spec
 
 
@@ -58,8 +59,8 @@ def _step(graph, node, bound, results, values):
     if node.op.name == "captured":
         return np.array(graph.captured[node.param("index")])
     args = [results[a] for a in node.args]
-    if node.op.name == "call":
-        return evaluate(node.param("graph"), args, values=values)
+    if node.op.family == "control" and node.op.name != "pick":
+        return _control(node, args, values)
     params = {k: numbers(v, values) for k, v in node.params}
     if isinstance(node.spec, Spec):
         spec = Spec(numbers(node.spec.shape, values), node.spec.dtype)
@@ -67,6 +68,35 @@ def _step(graph, node, bound, results, values):
         spec = node.spec
     out = node.op.reference(args, params, spec)
     return np.asarray(out, spec.dtype) if isinstance(spec, Spec) else out
+
+
+def _control(node, args, values) -> list[np.ndarray]:
+    """The results of an operation that holds graphs."""
+    if node.op.name == "call":
+        return evaluate(node.param("graph"), args, values=values)
+    if node.op.name == "switch":
+        branches = node.param("branches")
+        chosen = branches[int(np.clip(args[0], 0, len(branches) - 1))]
+        return evaluate(chosen, args[1:], values=values)
+    parts, body, condition = split(args, node.options), node.param("body"), node.param("condition")
+    length = numbers(node.param("length"), values)
+    steps = range(min(length, int(parts.count[0])) if parts.count else length)
+    carries, rows, taken = parts.carries, {}, 0
+    for k in reversed(steps) if node.param("reverse") else steps:
+        index = np.int64(k)
+        state = [index, *carries, *parts.constants]
+        if condition is not None and not evaluate(condition, state, values=values)[0]:
+            break
+        x = [np.asarray(a)[k] for a in parts.xs]
+        outs = evaluate(body, [*state, *x], values=values)
+        carries, rows[k], taken = outs[: len(carries)], outs[len(carries) :], taken + 1
+    ys = []
+    for j, spec in enumerate(node.spec[len(node.spec) - len(body.outputs) + len(carries) :]):
+        y = np.zeros(numbers(spec.shape, values), spec.dtype)
+        for k, row in rows.items():
+            y[k] = row[j]
+        ys.append(y)
+    return [*carries, *([np.asarray(taken)] if condition is not None else []), *ys]
 
 
 class Finding:

@@ -24,7 +24,9 @@ ROWS = [
     ["function"],
     ["selection"],
     ["derivatives"],
+    ["enclosure"],
     ["parts"],
+    ["control"],
     ["interop", "optim"],
     ["inspect", "__main__"],
 ]

@@ -39,8 +39,8 @@ def pull_back(
     kept = set(sources)
     for node_id in sorted(active, reverse=True):
         node = builder.nodes[node_id]
-        if node.op.name == "call":
-            _through_call(builder, node, picks.get(node_id, []), totals, active)
+        if not isinstance(node.spec, Spec):
+            _through_several(builder, node, picks.get(node_id, []), totals, active)
             continue
         ct = totals.get(node_id) if node_id in kept else totals.pop(node_id, None)
         if node.op.name == "pick":
@@ -101,22 +101,45 @@ def _through_jvp(builder, node, ct, args, wanted):
     return [(node.args[i], p) for i, p in zip(wanted, parts, strict=True) if p is not None]
 
 
-def _through_call(builder, node, picked, totals, active):
-    """Cotangents through a sub-graph: recomputed for a checkpoint, by the rule for a custom."""
+def _through_several(builder, node, picked, totals, active):
+    """Cotangents through an operation of several results."""
     indexed = {builder.nodes[p].param("index"): totals.pop(p, None) for p in picked}
-    specs = node.spec
-    cts = [indexed.get(i) for i in range(len(specs))]
-    first = next((ct for ct in cts if ct is not None), None)
-    if first is None:
-        return
+    cts = [indexed.get(i) for i in range(len(node.spec))]
     wanted = _wanted(builder, node, active)
+    if all(ct is None for ct in cts) or not wanted:
+        return
     with builder.at(node.where):
-        if node.param("kind") == "custom":
-            parts = node.param("rule").pull(builder, node, cts, wanted)
-        else:
-            inner = [barrier(Value(builder, a), first).id for a in node.args]
-            outs = replay(node.param("graph"), builder, inner)
-            parts = pull_back(builder, outs, cts, [inner[i] for i in wanted])
+        parts = _pulled(builder, node, cts, wanted)
     for i, part in zip(wanted, parts, strict=True):
         if part is not None:
             _accumulate(totals, node.args[i], part)
+
+
+def _pulled(builder, node, cts, wanted) -> Sequence[Value | None]:
+    if node.op.name in ("iterate", "switch"):
+        from graphad.diff import loops
+
+        pull = loops.pull_iterate if node.op.name == "iterate" else loops.pull_switch
+        return pull(builder, node, cts, wanted)
+    if node.op.name != "call":
+        return _several_by_jvp(builder, node, cts, wanted)
+    if node.param("kind") == "custom":
+        return node.param("rule").pull(builder, node, cts, wanted)
+    # A checkpoint: computed again once the cotangent is there.
+    first = next(ct for ct in cts if ct is not None)
+    inner = [barrier(Value(builder, a), first).id for a in node.args]
+    outs = replay(node.param("graph"), builder, inner)
+    return pull_back(builder, outs, cts, [inner[i] for i in wanted])
+
+
+def _several_by_jvp(builder, node, cts, wanted):
+    """As `_through_jvp`, of an operation with several results."""
+    args = [Value(builder, a) for a in node.args]
+    holes = {i: placeholder(args[0], args[i].spec) for i in wanted}
+    outs = [Value(builder, builder.add("pick", [node.id], index=i)) for i in range(len(node.spec))]
+    tangents = node.op.jvp([holes.get(i) for i in range(len(args))], args, outs, node.options)
+    live = [
+        (t, ct) for t, ct in zip(tangents, cts, strict=True) if t is not None and ct is not None
+    ]
+    return pull_back(builder, [t.id for t, _ in live], [ct for _, ct in live],
+                     [holes[i].id for i in wanted])  # fmt: skip

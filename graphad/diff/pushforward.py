@@ -34,13 +34,13 @@ def push_forward(
 def _tangent(builder: Builder, node: Node, found) -> Any:
     op = node.op
     parts = [found.get(a) for a in node.args]
-    if op.name == "call":
-        return _through_call(builder, node, parts)
+    if not isinstance(node.spec, Spec):
+        return None if all(p is None for p in parts) else _through_several(builder, node, parts)
     if op.name == "pick":
         return None if parts[0] is None else parts[0][node.param("index")]
     if op.family in ("source", "opaque") or all(p is None for p in parts):
         return None
-    if not isinstance(node.spec, Spec) or not node.spec.is_float:
+    if not node.spec.is_float:
         return None
     args = [Value(builder, a) for a in node.args]
     if op.family == "linear":
@@ -88,9 +88,18 @@ def _linear(node: Node, args, parts):
     return add(args[0], node.op.name, inputs, **node.options)
 
 
-def _through_call(builder, node, parts):
-    if all(p is None for p in parts):
-        return None
+def _through_several(builder, node, parts) -> Sequence[Value | None]:
+    """Tangents through an operation of several results."""
+    if node.op.name in ("iterate", "switch"):
+        from graphad.diff import loops
+
+        push = loops.push_iterate if node.op.name == "iterate" else loops.push_switch
+        return push(builder, node, parts)
+    if node.op.name != "call":
+        args = [Value(builder, a) for a in node.args]
+        outs = [Value(builder, builder.add("pick", [node.id], index=i))
+                for i in range(len(node.spec))]  # fmt: skip
+        return node.op.jvp(parts, args, outs, node.options)
     if node.param("kind") == "custom":
         return node.param("rule").push(builder, node, parts)
     inner = [builder.add("alias", [a], token=builder.token()) for a in node.args]

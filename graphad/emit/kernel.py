@@ -67,6 +67,13 @@ class Total:
     integers: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class Inner:
+    """The kernels of the programs in a region, one list each."""
+
+    programs: tuple[list, ...]
+
+
 def code_of(dtype: np.dtype) -> str:
     """The two-letter name of a dtype in kernel sources."""
     return "b1" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize}"

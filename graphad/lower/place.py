@@ -14,7 +14,7 @@ from graphad.graph import Graph, Node
 
 LARGEST_GROUP = 120
 POINTWISE = ("loop", "gather")
-SPECIAL = ("contract", "place", "scan", "scatter")
+SPECIAL = ("contract", "place", "scan", "scatter", "control")
 VIRTUAL = ("const", "iota", "dim")
 REDUCES = {"sum": "sum", "prod": "prod", "reduce_max": "max", "reduce_min": "min",
            "argmax": "argmax", "argmin": "argmin"}  # fmt: skip
@@ -61,8 +61,10 @@ class Fusion:
             kind = kind_of(node)
             if kind in SPECIAL:
                 forced.add(node.id)
-            if kind == "contract" or kind == "scatter":
+            if kind in ("contract", "scatter", "control"):
                 forced.update(node.args)
+            elif node.op.name == "pick":
+                forced.add(node.id)
             elif kind == "gather" or node.op.name == "barrier" or self._copies(node):
                 forced.add(node.args[0])
             elif kind == "reduce":

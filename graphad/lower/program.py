@@ -238,6 +238,84 @@ class Fill:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """A loop over steps: `body` (a Graph, then a Program) of the index, the carries, the constants
+    and this step's rows of the xs gives the next carries and rows of the ys.
+
+    `count`: a buffer with the number of steps, if that is not `length`. `condition`: asked before
+    each step, of the index, the carries and the constants. `taken`: where the number of steps goes.
+    """
+
+    body: Any
+    condition: Any
+    length: Any
+    reverse: bool
+    starts: tuple[int, ...]
+    constants: tuple[int, ...]
+    xs: tuple[int, ...]
+    lasts: tuple[int, ...]
+    ys: tuple[int, ...]
+    count: int = -1
+    taken: int = -1
+    where: Where = NOWHERE
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return {*self.starts, *self.constants, *self.xs, self.count} - {-1}
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return {*self.lasts, *self.ys, self.taken} - {-1}
+
+    @property
+    def inner(self) -> tuple:
+        """The programs inside."""
+        return (self.body,) if self.condition is None else (self.body, self.condition)
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether there may be fewer steps than the length says."""
+        return self.count >= 0 or self.condition is not None
+
+    def __str__(self):
+        order = "backward " if self.reverse else ""
+        until = "" if self.condition is None else "\n  while\n" + _indented(self.condition)
+        return f"repeat {order}{self.length} times{until}\n  do\n{_indented(self.body)}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several branches (Graphs, then Programs), by the number in the buffer `index`."""
+
+    branches: tuple
+    index: int
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    where: Where = NOWHERE
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return {self.index, *self.operands}
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return set(self.results)
+
+    @property
+    def inner(self) -> tuple:
+        """The programs inside."""
+        return self.branches
+
+    def __str__(self):
+        cases = [f"  case {k}\n{_indented(b)}" for k, b in enumerate(self.branches)]
+        return "\n".join([f"choose by b{self.index}", *cases])
+
+
+def _indented(stage) -> str:
+    return "\n".join(f"    {line}" for line in str(stage).split("\n"))
+
+
+@dataclass(frozen=True)
 class Program:
     """Regions in order, and their buffers. `outputs[i]` is the buffer of output i.
 
@@ -277,7 +355,7 @@ def check_program(program: Program) -> Program:
             )
         for loop in region.loops if isinstance(region, Nest) else (region,):
             seen: set[int] = set()
-            for s in getattr(loop, "body", ()):
+            for s in loop.body if isinstance(loop, Loop) else ():
                 if not seen.issuperset(s.args):
                     raise CheckError("check", f"{s} comes before its arguments", where=s.where)
                 seen.add(s.id)

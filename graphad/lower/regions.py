@@ -23,10 +23,12 @@ from graphad.lower.place import (
 from graphad.lower.program import (
     Affine,
     Buffer,
+    Choice,
     Fill,
     Loop,
     Product,
     Program,
+    Repeat,
     Statement,
     Store,
     fixed,
@@ -34,6 +36,7 @@ from graphad.lower.program import (
     unit,
 )
 from graphad.ops.linalg import dims_of
+from graphad.ops.loops import split
 from graphad.spec import Dim, Spec, is_static, size_of
 
 
@@ -98,7 +101,9 @@ class Assembly:
             if node.op.name == "captured":
                 index = node.param("index")
                 self.buffer_of[node.id] = self._new_buffer(node.spec, "captured", index, node.where)
-            elif node.id in fusion.special_at or self._is_stored(node):
+            elif not isinstance(node.spec, Spec):
+                continue  # its results have buffers of their own
+            elif node.op.name == "pick" or node.id in fusion.special_at or self._is_stored(node):
                 index = output_at.get(node.id, -1)
                 kind = "output" if index >= 0 else "temporary"
                 self.buffer_of[node.id] = self._new_buffer(node.spec, kind, index, node.where)
@@ -222,6 +227,34 @@ class Assembly:
         v = body.read(value, body.identity)
         store = Store(v, out, at, f"scatter_{how}", (), found, bounds)
         return body.finish([store], node.where)
+
+    def _results(self, node: Node) -> list[int]:
+        """Buffers of the results of a node that has several; -1 where one is not read."""
+        found = [-1] * len(node.spec)
+        for user in self.graph.users[node.id]:
+            found[self.graph.nodes[user].param("index")] = self.buffer_of[user]
+        return found
+
+    def _iterate(self, node: Node) -> list[Any]:
+        o = node.options
+        args = split([self.buffer_of[a] for a in node.args], o)
+        found, c = self._results(node), o["carries"]
+        extra = int(o["condition"] is not None)
+        for k in range(c):  # a carry that only the steps read
+            if found[k] < 0:
+                found[k] = self._new_buffer(node.spec[k], "temporary", where=node.where)
+        region = Repeat(
+            o["body"], o["condition"], o["length"], o["reverse"], tuple(args.carries),
+            tuple(args.constants), tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
+            args.count[0] if args.count else -1, found[c] if extra else -1, node.where,
+        )  # fmt: skip
+        fills = [Fill(y, node.where) for y in region.ys] if region.may_stop else []
+        return [*fills, region]
+
+    def _switch(self, node: Node) -> list[Any]:
+        index, *operands = (self.buffer_of[a] for a in node.args)
+        results = self._results(node)
+        return [Choice(node.param("branches"), index, tuple(operands), tuple(results), node.where)]
 
     def _contract(self, node: Node) -> list[Any]:
         specs = [self.graph.nodes[a].spec for a in node.args]

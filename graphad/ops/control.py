@@ -85,7 +85,11 @@ def alias(x: Value) -> Value:
 
 def calls(like: Value, args, graph, **params) -> list[Value]:
     """A call of a sub-graph, as the list of its results."""
-    node = like.builder.add("call", [a.id for a in args], None, graph=graph, **params)
-    specs: tuple[Spec, ...] = like.builder.nodes[node].spec
-    picked = [like.builder.add("pick", [node], index=i) for i in range(len(specs))]
-    return [type(like)(like.builder, p) for p in picked]
+    return picks(like, like.builder.add("call", [a.id for a in args], None, graph=graph, **params))
+
+
+def picks(like: Value, node: int) -> list[Value]:
+    """The results of an operation that has several."""
+    builder = like.builder
+    count = len(builder.nodes[node].spec)
+    return [type(like)(builder, builder.add("pick", [node], index=i)) for i in range(count)]

@@ -7,13 +7,14 @@ from typing import Any
 
 from graphad.graph import Node
 from graphad.ops.linalg import dims_of
+from graphad.ops.loops import ENDLESS
 from graphad.spec import Spec, size_of
 
 
 def operations_of(nodes: Sequence[Node], node: Node) -> Any:
     """Additions that a node is worth: the table's cost for each element, two for a product's."""
     if not isinstance(node.spec, Spec):
-        return sum(operations(n.param("graph").nodes) for n in [node] if n.op.name == "call")
+        return _control(node)
     if node.op.name == "contract":
         dims = dims_of([nodes[a].spec for a in node.args], node.options)
         return 2 * size_of(list(dims.values()))
@@ -24,6 +25,18 @@ def operations_of(nodes: Sequence[Node], node: Node) -> Any:
     if node.op.lowering in ("gather", "place", "scan"):
         return node.spec.size
     return 0
+
+
+def _control(node: Node) -> Any:
+    """The work of an operation that holds graphs; of a loop without an end, of one step."""
+    if node.op.name == "call":
+        return operations(node.param("graph").nodes)
+    if node.op.name == "switch":
+        return max(operations(b.nodes) for b in node.param("branches"))
+    if node.op.name != "iterate":
+        return node.op.cost
+    length = node.param("length")
+    return operations(node.param("body").nodes) * (1 if length == ENDLESS else length)
 
 
 def operations(nodes: Sequence[Node], chosen: Iterable[int] | None = None) -> Any:

@@ -7,6 +7,7 @@ Only identities that keep every bit of a finite, infinite or nan result are used
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from graphad.graph import Builder, Graph, Node
 from graphad.ops.linalg import canonical
 from graphad.ops.value import Value, add, broadcast, const, const_value, full, reshape
+from graphad.rewrite.loops import CONTROL, merge_twins, rebuilt, used_results
 from graphad.spec import Spec
 
 RULES: dict[str, list[Callable[..., Any]]] = {}
@@ -38,6 +40,7 @@ def tidy(graph: Graph) -> Graph:
 
 def simplify(graph: Graph, without: tuple[str, ...] = ()) -> Graph:
     """The graph after every identity, in one pass, inputs before outputs."""
+    graph = merge_twins(graph)
     builder = Builder()
     new: dict[int, int] = {}
     for i in graph.inputs:
@@ -50,8 +53,8 @@ def simplify(graph: Graph, without: tuple[str, ...] = ()) -> Graph:
 
 
 def _replay_simplified(graph, builder, new, without):
-    results: dict[int, list[int]] = {}
-    users = graph.users
+    results: dict[int, Any] = {}
+    users, used = graph.users, used_results(graph)
     for node in graph.nodes:
         if node.id in new:
             continue
@@ -64,7 +67,12 @@ def _replay_simplified(graph, builder, new, without):
                 _replay_simplified(inner, builder, bound, without)
                 results[node.id] = [bound[o] for o in inner.outputs]
                 new[node.id] = -1
-            elif node.op.name == "pick":
+            elif node.op.name in CONTROL:
+                args = [new[a] for a in node.args]
+                again = functools.partial(simplify, without=without)
+                results[node.id] = rebuilt(builder, node, args, used[node.id], again)
+                new[node.id] = -1
+            elif node.op.name == "pick" and node.args[0] in results:
                 new[node.id] = results[node.args[0]][node.param("index")]
             else:
                 args = [new[a] for a in node.args]

@@ -21,7 +21,8 @@ FINISH = 17  # address
 CAPTURED_AT, CAPTURED = 18, 19  # records as the inputs' own, filled in the image
 THREADS = 20  # at most so many for one kernel
 TEAM = 21  # address of the threads, see team.py
-HEADER = 22
+RUN = 22  # address of the function that runs some of the steps
+HEADER = 23
 SHARE = 3  # slot of the team: the function that shares a loop
 
 # An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
@@ -34,6 +35,7 @@ STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be sp
 # Work is counted in steps of about a tenth of a nanosecond. Waking a thread and moving its data to
 # another core costs some tens of µs: a loop is shared when there is SPLIT_WORK for each.
 
+NOTED = 256  # added to a status once the step that it comes from is written down
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 
 PREPARE_SOURCE = f"""{CONTROL}\
@@ -120,7 +122,6 @@ def kernel(table, start, stop):
 
 EXECUTE_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
-    status = 0
     arena = integer(table, {ARENA})
     put(table, {ARENA}, (arena + 127) // 64 * 64)
     at = integer(table, {RELOCATIONS_AT})
@@ -128,25 +129,34 @@ def kernel(table, start, stop):
         base = integer(table, integer(table, at + 1))
         put(table, integer(table, at), base + integer(table, at + 2))
         at += {RELOCATION_FIELDS}
-    at = integer(table, {STEPS_AT})
-    for k in range(integer(table, {STEPS})):
+    status = call_kernel(integer(table, {RUN}), table, 0, integer(table, {STEPS}))
+    put(table, {ARENA}, arena)
+    return status % {NOTED}
+"""
+
+RUN_SOURCE = f"""{CONTROL}\
+def kernel(table, start, stop):
+    status = 0
+    at = integer(table, {STEPS_AT}) + start * {STEP_FIELDS}
+    for k in range(start, stop):
         address = integer(table, at)
         operands = slot(table, integer(table, at + 1))
-        start = integer(table, at + 2)
-        stop = integer(table, at + 3)
+        first = integer(table, at + 2)
+        last = integer(table, at + 3)
         grain = integer(table, at + 5)
-        parts = min(integer(table, at + 4) // {SPLIT_WORK}, integer(table, {THREADS}), stop - start)
+        parts = min(integer(table, at + 4) // {SPLIT_WORK}, integer(table, {THREADS}), last - first)
         if parts < 2:
-            status = call_kernel(address, operands, start, stop)
+            status = call_kernel(address, operands, first, last)
         else:
             team = integer(table, {TEAM})
-            status = invoke7(integer(team, {SHARE}), team, address, operands, start, stop, parts,
+            status = invoke7(integer(team, {SHARE}), team, address, operands, first, last, parts,
                              grain)
         if status != 0:
-            put(integer(table, {IMAGE}), {FAILED}, k)
+            if status < {NOTED}:
+                put(integer(table, {IMAGE}), {FAILED}, k)
+                status = status + {NOTED}
             break
         at += {STEP_FIELDS}
-    put(table, {ARENA}, arena)
     return status
 """
 
@@ -168,7 +178,7 @@ def kernel(table, start, stop):
     return 0
 """
 
-ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, FINISH_SOURCE]  # what every program needs
+ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, RUN_SOURCE, FINISH_SOURCE]  # what every program needs
 
 # Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
 # the bytes from one to the next for A, B and C.
@@ -185,6 +195,87 @@ def kernel(table, start, stop):
         put(table, 8, integer(table, 8) + integer(table, 16))
         put(table, 11, integer(table, 11) + integer(table, 17))
     return 0
+"""
+
+# A loop over steps. Its operands: the frame, the number of steps, the slot that says where a
+# smaller number stands (or 0), whether backward, the slot of the index, the steps of the body and
+# of the condition, the slot that says where its answer stands, the slot that says where the number
+# of steps taken goes (or 0); then (slot, number) of three lists. Rows: slot of the cursor, slot of
+# where it starts, bytes a step. Carries: cursors in and out, slots of the two places, slot of the
+# start, bytes. Relocations that the cursors move: slot, slot of the base, bytes.
+(FRAME, LENGTH_OF, COUNT_SLOT, REVERSE, INDEX_SLOT, BODY, BODY_END, TEST, TEST_END, ANSWER_SLOT,
+ TAKEN_SLOT, ROWS_AT, ROWS, CARRIES_AT, CARRIES, MOVED_AT, MOVED) = range(17)  # fmt: skip
+ROW_FIELDS, CARRY_FIELDS = 3, 6
+
+REPEAT_SOURCE = f"""{CONTROL}\
+def kernel(table, start, stop):
+    frame = integer(table, {FRAME})
+    run = integer(frame, {RUN})
+    length = integer(table, {LENGTH_OF})
+    if integer(table, {COUNT_SLOT}) != 0:
+        length = min(length, integer(integer(frame, integer(table, {COUNT_SLOT})), 0))
+    carries = integer(table, {CARRIES})
+    carries_at = integer(table, {CARRIES_AT})
+    at = carries_at
+    for k in range(carries):
+        first = integer(frame, integer(frame, at + 2))
+        copy_bytes(first, integer(frame, integer(frame, at + 4)), integer(frame, at + 5))
+        put(frame, integer(frame, at), first)
+        put(frame, integer(frame, at + 1), integer(frame, integer(frame, at + 3)))
+        at += {CARRY_FIELDS}
+    status = 0
+    taken = 0
+    while taken < length:
+        index = taken
+        if integer(table, {REVERSE}) != 0:
+            index = length - 1 - taken
+        put(frame, integer(table, {INDEX_SLOT}), index)
+        at = integer(table, {ROWS_AT})
+        for k in range(integer(table, {ROWS})):
+            base = integer(frame, integer(frame, at + 1))
+            put(frame, integer(frame, at), base + index * integer(frame, at + 2))
+            at += {ROW_FIELDS}
+        at = integer(table, {MOVED_AT})
+        for k in range(integer(table, {MOVED})):
+            base = integer(frame, integer(frame, at + 1))
+            put(frame, integer(frame, at), base + integer(frame, at + 2))
+            at += {RELOCATION_FIELDS}
+        if integer(table, {TEST_END}) > integer(table, {TEST}):
+            status = call_kernel(run, frame, integer(table, {TEST}), integer(table, {TEST_END}))
+            if status != 0:
+                break
+            if not peek_b1(integer(frame, integer(table, {ANSWER_SLOT})), 0):
+                break
+        status = call_kernel(run, frame, integer(table, {BODY}), integer(table, {BODY_END}))
+        if status != 0:
+            break
+        at = carries_at
+        for k in range(carries):
+            base = integer(frame, integer(frame, at))
+            put(frame, integer(frame, at), integer(frame, integer(frame, at + 1)))
+            put(frame, integer(frame, at + 1), base)
+            at += {CARRY_FIELDS}
+        taken += 1
+    at = carries_at
+    for k in range(carries if status == 0 else 0):
+        first = integer(frame, integer(frame, at + 2))
+        if integer(frame, integer(frame, at)) != first:
+            copy_bytes(first, integer(frame, integer(frame, at)), integer(frame, at + 5))
+        at += {CARRY_FIELDS}
+    if integer(table, {TAKEN_SLOT}) != 0:
+        put(integer(frame, integer(table, {TAKEN_SLOT})), 0, taken)
+    return status
+"""
+
+# One of several runs of steps: the frame, the slot that says where the index stands, the number of
+# branches, then first and last step of each.
+CHOICE_SOURCE = f"""{CONTROL}\
+def kernel(table, start, stop):
+    frame = integer(table, 0)
+    index = min(max(integer(integer(frame, integer(table, 1)), 0), 0), integer(table, 2) - 1)
+    first = integer(table, 3 + 2 * index)
+    last = integer(table, 4 + 2 * index)
+    return call_kernel(integer(frame, {RUN}), frame, first, last)
 """
 
 FILL_SOURCE = f"""{CONTROL}\

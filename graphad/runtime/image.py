@@ -10,24 +10,25 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphad.emit.kernel import CONTROL, SPLIT_WORK, Kernel
+from graphad.emit.kernel import CONTROL, SPLIT_WORK, Inner, Kernel
 from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
 from graphad.runtime.build import build, cores, kernel_address
 from graphad.runtime.team import TEAM_SOURCES, team_address
-from graphad.spec import Dim
+from graphad.spec import Dim, size_of
 
 
 @lru_cache(maxsize=1)
-def _addresses() -> tuple[int, int, int]:
+def _addresses() -> tuple[int, int, int, int]:
     return (
         kernel_address(x.PREPARE_SOURCE),
         kernel_address(x.EXECUTE_SOURCE),
+        kernel_address(x.RUN_SOURCE),
         kernel_address(x.FINISH_SOURCE),
     )
 
@@ -64,16 +65,6 @@ _free.argtypes = [ctypes.c_void_p]
 
 
 @dataclass
-class Step:
-    """One kernel call: what its table holds, and the range of its outermost loop."""
-
-    source: str
-    pointers: tuple
-    integers: tuple
-    stop: Any
-
-
-@dataclass
 class Image:
     """The finished image; it keeps alive what its addresses point to."""
 
@@ -83,7 +74,7 @@ class Image:
     alive: tuple = ()
     layout: str = ""
     releases: bool = True  # whether calls are long enough to let other Python threads run
-    regions: list[int] = field(default_factory=list)  # of each step
+    regions: list[Any] = field(default_factory=list)  # of each step
 
     @property
     def address(self) -> int:
@@ -96,17 +87,28 @@ class Image:
             _free(pool)
 
 
+class Place(NamedTuple):
+    """Where a buffer is: bytes beyond the address in a slot, and the list that its relocations go
+    to (the image's own, or that of the loop that moves it)."""
+
+    slot: int
+    offset: Any
+    moved: list[tuple[int, int, Any]]
+
+
 class Writer:
     """Grows an image; values that are Dims are written by a layout kernel at the call."""
 
     def __init__(self, program: Program):
-        self.program = program
         self.data: list[int] = [0] * x.HEADER
         self.computed: list[tuple[int, Any]] = []
-        self.base_slot: dict[int, int] = {}
-        self.base_offset: dict[int, Any] = {}
         self.relocations: list[tuple[int, int, Any]] = []
         self.symbols = {s: i for i, s in enumerate(program.symbols)}
+        self.checks: list[tuple] = []
+        self.groups: list[list[StepAt]] = []  # steps that run one after another
+        self.group_ends: list[tuple[int, int]] = []  # slots that say where a group starts and ends
+        self.alive: list[Any] = []
+        self.arena_bytes: Any = 0
 
     def put(self, value) -> int:
         """Append a value and return its slot."""
@@ -121,25 +123,6 @@ class Writer:
         else:
             self.data[slot] = int(value)
 
-    def inputs(self) -> list[int]:
-        """The records of the inputs."""
-        places, known = [], set()
-        self.data[x.INPUTS_AT] = len(self.data)
-        self.data[x.INPUTS] = len(self.program.inputs)
-        for b in self.program.inputs:
-            spec = self.program.buffers[b].spec
-            places.append(self.put(0))
-            self.base_slot[b] = places[-1]
-            self.base_offset[b] = 0
-            for value in (spec.ndim, spec.dtype.itemsize, 0, *[0] * (2 * spec.ndim)):
-                self.put(value)
-            checks = [self._check(d, known) for d in spec.shape]
-            for kind, _ in checks:
-                self.put(kind)
-            for _, value in checks:
-                self.put(value)
-        return places
-
     def _check(self, dim, known):
         if not isinstance(dim, Dim):
             return x.EQUAL, dim
@@ -150,85 +133,249 @@ class Writer:
             return kind, self.symbols[name]
         return x.EQUAL, dim
 
-    def outputs(self) -> list[int]:
+    def inputs(self, scope: Scope) -> list[int]:
+        """The records of the inputs."""
+        places, known = [], set()
+        self.data[x.INPUTS_AT] = len(self.data)
+        self.data[x.INPUTS] = len(scope.program.inputs)
+        for b in scope.program.inputs:
+            spec = scope.program.buffers[b].spec
+            places.append(self.put(0))
+            scope.places[b] = Place(places[-1], 0, self.relocations)
+            for value in (spec.ndim, spec.dtype.itemsize, 0, *[0] * (2 * spec.ndim)):
+                self.put(value)
+            checks = [self._check(d, known) for d in spec.shape]
+            for kind, _ in checks:
+                self.put(kind)
+            for _, value in checks:
+                self.put(value)
+        return places
+
+    def outputs(self, scope: Scope) -> list[int]:
         """The records of the outputs: address, rank, item size, bits, then the shape."""
         places = []
-        for b in self.program.outputs:
-            spec = self.program.buffers[b].spec
+        for b in scope.program.outputs:
+            spec = scope.program.buffers[b].spec
             places.append(self.put(0))
-            self.base_slot[b] = places[-1]
-            self.base_offset[b] = 0
+            scope.places[b] = Place(places[-1], 0, self.relocations)
             for value in (spec.ndim, spec.dtype.itemsize, 0, *spec.shape):
                 self.put(value)
         return places
 
-    def arena(self, scratch: list):
-        """Places of the temporaries, then of scratch memory that kernels use in turn."""
-        program = self.program
-        self.base_slot.update({b: x.ARENA for b in program.offsets})
-        self.base_offset.update(program.offsets)
-        total: Any = program.arena_bytes
-        for size, buffers in program.slots:
-            for b in buffers:
-                self.base_slot[b], self.base_offset[b] = x.ARENA, total
-            total = total + (aligned(size) if isinstance(size, int) else size + ALIGNMENT)
-        for k, size in enumerate(scratch):
-            self.base_slot[-1 - k], self.base_offset[-1 - k] = x.ARENA, total
-            total = total + (aligned(size) if isinstance(size, int) else size + ALIGNMENT)
-        self.set(x.ARENA_BYTES, total)
-
-    def captured(self, arrays) -> tuple:
+    def captured(self, scope: Scope, arrays) -> None:
         """Addresses of captured arrays, which are read at each call."""
-        kept = []
         self.data[x.CAPTURED_AT] = len(self.data)
-        for b in self.program.buffers:
+        for b in scope.program.buffers:
             if b.kind == "captured":
                 array = arrays[b.index]
-                kept.append(array)
-                self.base_slot[b.id] = self.put(array.ctypes.data)
-                self.base_offset[b.id] = 0
+                self.alive.append(array)
+                scope.places[b.id] = Place(self.put(array.ctypes.data), 0, self.relocations)
                 for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
                     self.put(value)
                 self.data += [0] * (2 * array.ndim)
-        self.data[x.CAPTURED] = len(kept)
-        return tuple(kept)
+                self.data[x.CAPTURED] += 1
 
-    def table(self, step: Step) -> int:
-        """The table of one kernel call; its slot."""
-        at = len(self.data)
-        for buffer, offset in step.pointers:
-            slot = self.put(0)
-            place = self.base_offset[buffer]
-            if buffer >= 0:
-                place = place + offset * self.program.buffers[buffer].spec.dtype.itemsize
-            self.relocations.append((slot, self.base_slot[buffer], place))
-        for value in step.integers:
-            self.put(value)
-        return at
+    def follow(self, place: Place, more=0) -> int:
+        """A new slot with an address in a buffer."""
+        slot = self.put(0)
+        place.moved.append((slot, place.slot, place.offset + more))
+        return slot
 
-    def product(self, region) -> int:
+    def group_at(self, group: int) -> None:
+        """Two slots that say where a group of steps starts and ends."""
+        self.group_ends.append((self.put(0), group))
+        self.put(0)
+
+
+class StepAt(NamedTuple):
+    """One kernel call: the function, the slot of its operands, the range of its outermost loop."""
+
+    address: int
+    table: int
+    stop: Any
+    work: Any
+    grain: int
+    region: Any
+
+
+class Scope:
+    """One program within an image: where its buffers are, and its steps."""
+
+    def __init__(self, writer: Writer, program: Program, kernels: list, keep: bool):
+        self.writer, self.program, self.kernels, self.keep = writer, program, kernels, keep
+        self.places: dict[int, Place] = {}
+        self.group = len(writer.groups)
+        writer.groups.append([])
+        writer.checks += program.checks
+
+    def arena(self, start: Any) -> Any:
+        """Places of the temporaries, then of scratch memory that kernels use in turn, from
+        `start`; where they end."""
+        program, own = self.program, self.writer.relocations
+        for b, offset in program.offsets.items():
+            self.places[b] = Place(x.ARENA, start + offset, own)
+        total = start + program.arena_bytes
+        for size, buffers in program.slots:
+            for b in buffers:
+                self.places[b] = Place(x.ARENA, total, own)
+            total = total + room(size)
+        for k, size in enumerate(scratch_of(self.kernels)):
+            self.places[-1 - k] = Place(x.ARENA, total, own)
+            total = total + room(size)
+        self.end = total
+        return total
+
+    def steps(self) -> None:
+        """Every region as steps of this program's group."""
+        for region, kernel in zip(self.program.regions, self.kernels, strict=True):
+            if isinstance(kernel, Kernel):
+                self._add(kernel.source, kernel.pointers, kernel.integers, region, kernel.stop,
+                          kernel.work, kernel.grain)  # fmt: skip
+                for total in kernel.totals:
+                    self._add(total.source, total.pointers, total.integers, region)
+            else:
+                getattr(self, f"_{type(region).__name__.lower()}")(region, kernel)
+
+    def _step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1):
+        address = kernel_address(source, self.keep)
+        step = StepAt(address, table, stop, work, grain, region)
+        self.writer.groups[self.group].append(step)
+
+    def _add(self, source, pointers, integers, region, stop: Any = 0, work: Any = 0, grain=1):
+        table = len(self.writer.data)
+        for buffer, offset in pointers:
+            size = self.program.buffers[buffer].spec.dtype.itemsize if buffer >= 0 else 0
+            self.writer.follow(self.places[buffer], offset * size)
+        for value in integers:
+            self.writer.put(value)
+        self._step(source, table, region, stop, work, grain)
+
+    def _fill(self, region, kernel):
+        size = self.program.buffers[region.buffer].bytes
+        self._add(x.FILL_SOURCE, ((region.buffer, 0),), (size,), region)
+
+    def _product(self, region, kernel):
         """The table of a matrix product (see PRODUCT_SOURCE)."""
+        w = self.writer
         dtype = self.program.buffers[region.c].spec.dtype
         n, m, k = region.n, region.m, region.k
         one = _bits(1.0, dtype)
         rows = (ord("T" if region.b_turned else "N"), ord("T" if region.a_turned else "N"))
         a_lead, b_lead, c_lead = region.leads
         values = [*rows, n, m, k, one, b_lead, a_lead, _bits(0.0, dtype), c_lead]
-        stored = [self.put(v) for v in values]
-        at = len(self.data)
-        scalars = iter(stored)
+        scalars = iter([w.put(v) for v in values])
+        at = len(w.data)
         operands = {6: region.b, 8: region.a, 11: region.c}
         for k_slot in range(13):
-            slot = self.put(0)
             if k_slot in operands:
-                b = operands[k_slot]
-                self.relocations.append((slot, self.base_slot[b], self.base_offset[b]))
+                w.follow(self.places[operands[k_slot]])
             else:
-                self.relocations.append((slot, x.SELF, 8 * next(scalars)))
+                w.follow(Place(x.SELF, 8 * next(scalars), w.relocations))
         a_step, b_step, c_step = (s * dtype.itemsize for s in region.steps)
         for value in (_gemm(f"f{dtype.itemsize}"), region.batch, b_step, a_step, c_step):
-            self.put(value)
-        return at
+            w.put(value)
+        self._step(x.PRODUCT_SOURCE, at, region)
+
+    # -- control flow ----------------------------------------------------------------------------
+    def _inside(self, program: Program, kernels: list, start) -> Scope:
+        """A program within this one, whose memory is from `start`."""
+        scope = Scope(self.writer, program, kernels, self.keep)
+        scope.arena(start)
+        return scope
+
+    def _finish(self, scope: Scope) -> None:
+        scope.steps()
+        self.writer.arena_bytes = later(self.writer.arena_bytes, scope.end)
+
+    def _choice(self, region, kernel):
+        scopes = []
+        for program, kernels in zip(region.branches, kernel.programs, strict=True):
+            scope = self._inside(program, kernels, self.end)
+            for b, outer in zip(program.inputs, region.operands, strict=True):
+                scope.places[b] = self.places[outer]
+            for b, outer in zip(program.outputs, region.results, strict=True):
+                scope.places[b] = self.places[outer]
+            self._finish(scope)
+            scopes.append(scope)
+        w = self.writer
+        index = w.follow(self.places[region.index])
+        table = len(w.data)
+        w.follow(Place(x.SELF, 0, w.relocations))
+        w.put(index)
+        w.put(len(scopes))
+        for scope in scopes:
+            w.group_at(scope.group)
+        self._step(x.CHOICE_SOURCE, table, region)
+
+    def _repeat(self, region, kernel):
+        w, moved = self.writer, []
+        buffers = self.program.buffers
+        start = self.end
+        index = w.put(0)
+        at_index = Place(x.SELF, 8 * index, w.relocations)
+        places, carries = [at_index], []
+        for first, last in zip(region.starts, region.lasts, strict=True):
+            size = buffers[last].bytes
+            spare = Place(x.ARENA, start, w.relocations)
+            start = start + room(size)
+            cursors = w.put(0), w.put(0)
+            ends = [w.follow(p) for p in (self.places[last], spare, self.places[first])]
+            carries.append((*cursors, *ends, size))
+            places.append(Place(cursors[0], 0, moved))
+        outs = [Place(c[1], 0, moved) for c in carries]
+        places += [self.places[b] for b in region.constants]
+        rows = []
+        for b, group in [*((b, places) for b in region.xs), *((b, outs) for b in region.ys)]:
+            step = size_of(buffers[b].spec.shape[1:]) * buffers[b].spec.dtype.itemsize
+            cursor = w.put(0)
+            rows.append((cursor, w.follow(self.places[b]), step))
+            group.append(Place(cursor, 0, moved))
+        scopes = []
+        for program, kernels in zip(region.inner, kernel.programs, strict=True):
+            scope = self._inside(program, kernels, start)
+            given = places[: len(program.inputs)]
+            scope.places.update(zip(program.inputs, given, strict=True))
+            if program is region.body:
+                scope.places.update(zip(program.outputs, outs, strict=True))
+            else:
+                answer = w.put(0)
+                place = Place(x.SELF, 8 * answer, w.relocations)
+                scope.places[program.outputs[0]] = place
+            self._finish(scope)
+            scopes.append(scope)
+        w.arena_bytes = later(w.arena_bytes, start)
+        count = w.follow(self.places[region.count]) if region.count >= 0 else 0
+        taken = w.follow(self.places[region.taken]) if region.taken >= 0 else 0
+        answer_at = w.follow(place) if len(scopes) > 1 else 0
+        lists = []
+        for entries in (rows, carries, moved):
+            lists.append((len(w.data), len(entries)))
+            for value in (v for entry in entries for v in entry):
+                w.put(value)
+        table = len(w.data)
+        w.follow(Place(x.SELF, 0, w.relocations))
+        for value in (region.length, count, int(region.reverse), index):
+            w.put(value)
+        w.group_at(scopes[0].group)
+        if len(scopes) > 1:
+            w.group_at(scopes[1].group)
+        else:
+            w.put(0), w.put(0)
+        for value in (answer_at, taken, *[v for pair in lists for v in pair]):
+            w.put(value)
+        self._step(x.REPEAT_SOURCE, table, region)
+
+
+def room(size) -> Any:
+    """Bytes that hold so many, aligned."""
+    return aligned(size) if isinstance(size, int) else size + ALIGNMENT
+
+
+def later(a, b) -> Any:
+    """The larger of two places, or what is beyond both."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return b if isinstance(a, int) and a == 0 else a + b
 
 
 def _bits(value: float, dtype) -> int:
@@ -252,14 +399,26 @@ def shareable(kernel: Kernel) -> bool:
     return not isinstance(kernel.work, int) or kernel.work >= 2 * SPLIT_WORK
 
 
+def all_kernels(kernels: list) -> list[Kernel]:
+    """Every kernel, those of inner programs too."""
+    found: list[Kernel] = []
+    for k in kernels:
+        if isinstance(k, Kernel):
+            found.append(k)
+        elif isinstance(k, Inner):
+            found += [inner for program in k.programs for inner in all_kernels(program)]
+    return found
+
+
 def make_image(
     program: Program, kernels: list, captured, keep: bool = True, parallel: bool | str = "auto"
 ) -> Image:
-    """The image of a planned program. `kernels[i]` is a Kernel, or None for a library region.
+    """The image of a planned program. `kernels[i]` is a Kernel, the Inner kernels of a region
+    that holds programs, or None for a library region.
 
     `keep`: whether what is compiled for it goes to disk.
     """
-    ours = [k for k in kernels if isinstance(k, Kernel)]
+    ours = all_kernels(kernels)
     threads = threads_for(parallel)
     shared = threads > 1 and any(map(shareable, ours))
     # The longest first: what is translated later overlaps with its compilation.
@@ -269,33 +428,15 @@ def make_image(
     w = Writer(program)
     if shared:
         w.data[x.THREADS], w.data[x.TEAM] = threads, team_address()
-    inputs_at, outputs_at = w.inputs(), w.outputs()
+    scope = Scope(w, program, kernels, keep)
+    inputs_at, outputs_at = w.inputs(scope), w.outputs(scope)
     w.data[x.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)
-    w.arena(scratch_of(kernels))
-    alive = w.captured(captured)
-    steps: list[tuple] = []
-
-    def add(source, pointers, integers, stop: Any = 0, work: Any = 0, grain=1):
-        table = w.table(Step(source, tuple(pointers), tuple(integers), stop))
-        steps.append((kernel_address(source, keep), table, stop, work, grain))
-
-    regions: list[int] = []
-    for k, (region, kernel) in enumerate(zip(program.regions, kernels, strict=True)):
-        if isinstance(kernel, Kernel):
-            add(kernel.source, kernel.pointers, kernel.integers, kernel.stop, kernel.work,
-                kernel.grain)  # fmt: skip
-            for total in kernel.totals:
-                add(total.source, total.pointers, total.integers)
-        elif type(region).__name__ == "Product":
-            steps.append((kernel_address(x.PRODUCT_SOURCE), w.product(region), 0, 0, 1))
-        else:
-            size = program.buffers[region.buffer].bytes
-            add(x.FILL_SOURCE, ((region.buffer, 0),), (size,))
-        regions += [k] * (len(steps) - len(regions))
-    image = _finish(w, steps, inputs_at, outputs_at, alive, keep)
-    image.regions = regions
-    return image
+    w.arena_bytes = scope.arena(0)
+    w.captured(scope, captured)
+    scope.steps()
+    w.set(x.ARENA_BYTES, w.arena_bytes)
+    return _finish(w, inputs_at, outputs_at, keep)
 
 
 def scratch_of(kernels) -> list:
@@ -312,25 +453,44 @@ def scratch_of(kernels) -> list:
     return sizes
 
 
-def _finish(w: Writer, steps, inputs_at, outputs_at, alive, keep) -> Image:
-    w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(steps)
-    for address, at, stop, work, grain in steps:
-        for value in (address, at, 0, stop, work, grain):
-            w.put(value)
+def rooms_of(program: Program, kernels: list) -> list:
+    """Bytes beside the plan: scratch memory of kernels, and the largest inner program."""
+    inner: Any = 0
+    for region, kernel in zip(program.regions, kernels, strict=True):
+        if isinstance(kernel, Inner):
+            spare: Any = 0
+            for b in getattr(region, "lasts", ()):
+                spare = spare + room(program.buffers[b].bytes)
+            for one, its in zip(region.inner, kernel.programs, strict=True):
+                sizes = [room(size) for size, _ in one.slots] + [one.arena_bytes, spare]
+                inner = later(inner, sum([*sizes, *rooms_of(one, its)], 0))
+    return [*map(room, scratch_of(kernels)), inner]
+
+
+def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
+    w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(w.groups[0])
+    starts, regions = [], []
+    for group in w.groups:
+        starts.append(len(regions))
+        regions += [step.region for step in group]
+        for step in group:
+            for value in (step.address, step.table, 0, step.stop, step.work, step.grain):
+                w.put(value)
+    for slot, group in w.group_ends:
+        w.data[slot], w.data[slot + 1] = starts[group], starts[group] + len(w.groups[group])
     w.data[x.RELOCATIONS_AT], w.data[x.RELOCATIONS] = len(w.data), len(w.relocations)
     for entry in w.relocations:
         for value in entry:
             w.put(value)
-    w.data[x.PREPARE], w.data[x.EXECUTE], finish = _addresses()
+    w.data[x.PREPARE], w.data[x.EXECUTE], w.data[x.RUN], w.data[x.FINISH] = _addresses()
     layout = ""
-    if w.computed or w.program.checks:
+    if w.computed or w.checks:
         layout = layout_source(w)
         w.data[x.LAYOUT] = kernel_address(layout, keep)
     w.data[x.LENGTH] = len(w.data)
-    w.data[x.FINISH] = finish
     data = np.array(w.data, np.int64)
     data[x.IMAGE] = data.ctypes.data
-    return Image(data, inputs_at, outputs_at, alive, layout)
+    return Image(data, inputs_at, outputs_at, tuple(w.alive), layout, regions=regions)
 
 
 def layout_source(w: Writer) -> str:
@@ -339,7 +499,7 @@ def layout_source(w: Writer) -> str:
     names = {s: f"d{i}" for s, i in w.symbols.items()}
     lines = [CONTROL + "def kernel(table, start, stop):"]
     lines += [f"    {names[s]} = integer(table, {first + i})" for s, i in w.symbols.items()]
-    checks = dict.fromkeys((need, size) for need, size, _ in w.program.checks)
+    checks = dict.fromkeys((need, size) for need, size, _ in w.checks)
     for need, size in checks:
         a, b = dim_source(need, names), dim_source(size, names)
         lines.append(f"    if ({b} < 0) | (({a} < 0) & ({b} > 0)):")
