@@ -297,6 +297,7 @@ def _unrolled(f, init, xs, n, reverse, unroll, checkpoint):
             carry, ys[k] = f(carry, one)
         flat = [pytree.flatten(y) for y in ys]
         like = _like(carry, x)
+        assert like is not None
         stacked = [
             concatenate([reshape(v, (1, *v.shape)) for v in
                          promoted("scan", [lift(like, q, "scan") for q in column])])

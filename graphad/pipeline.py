@@ -11,6 +11,7 @@ import numpy as np
 
 from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
 from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
+from graphad.emit.small_loop import straight_loop, takes_loop
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
@@ -64,7 +65,9 @@ def lower_inside(program: Program) -> Program:
     """The program with the graphs that its loops and branches hold lowered, too."""
     regions: list[Any] = []
     for region in program.regions:
-        if isinstance(region, Repeat):
+        if isinstance(region, Repeat) and takes_loop(region):
+            region = straight_loop(region, program.buffers)
+        elif isinstance(region, Repeat):
             condition = region.condition and lowered(region.condition)
             region = replace(region, body=lowered(region.body), condition=condition)
         elif isinstance(region, Choice):
@@ -168,9 +171,7 @@ class Lowered:
         with timed("image"):
             image = make_image(program, kernels, captured, self.cache, self.parallel)
         buffers = program.buffers
-        image.releases = not all(
-            isinstance(r, Straight) and r.kernel.work == 0 for r in program.regions
-        )
+        image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
         inputs = tuple(buffers[b].spec for b in program.inputs)
         outputs = tuple(buffers[b].spec for b in program.outputs)
         return Compiled(self, image, inputs, outputs)

@@ -82,6 +82,7 @@ class Straight:
     outputs: tuple[int, ...]
     where: Where = NOWHERE
     statements: tuple[str, ...] = field(default=())
+    brief: bool = True  # so short that other Python threads may wait
 
     def reads(self) -> set[int]:
         """Buffers that are loaded from."""
@@ -108,8 +109,9 @@ ZERO = Zero()
 class Straightener:
     """Runs a graph on arrays of names of scalars."""
 
-    def __init__(self, graph: Graph, batched: frozenset[int] = frozenset()):
+    def __init__(self, graph: Graph, batched: frozenset[int] = frozenset(), prefix: str = "v"):
         self.graph = graph
+        self.prefix = prefix  # of variables
         self.batched = batched  # inputs of which i0 says which one
         self.buffer_of: dict[int, int] = {}
         self.lines: list[tuple[str, Where]] = []
@@ -121,7 +123,7 @@ class Straightener:
         """The variable that has this expression."""
         found = self.names.get(text)
         if found is None:
-            found = self.names[text] = f"v{len(self.names)}"
+            found = self.names[text] = f"{self.prefix}{len(self.names)}"
             self.lines.append((f"    {found} = {text}", where))
         return found
 
@@ -143,7 +145,7 @@ class Straightener:
             return self._loads(node)
         if kind in ("const", "iota"):
             plain = node.op.reference([], node.options, spec)
-            return _objects(plain.ravel().tolist(), spec.shape)
+            return objects(plain.ravel().tolist(), spec.shape)
         if kind == "loop":
             return self._pointwise(node, args)
         if kind == "reduce":
@@ -170,13 +172,13 @@ class Straightener:
         flat = [
             self.name(f"load_{code}(p{k}, {start}{i})", node.where) for i in range(node.spec.size)
         ]
-        return _objects(flat, node.spec.shape)
+        return objects(flat, node.spec.shape)
 
     def _pointwise(self, node, args):
         operand = self.graph.nodes[node.args[-1]].spec.dtype
         flats = [a.ravel() for a in args]
         out = [self._scalar(node, list(xs), operand) for xs in zip(*flats, strict=True)]
-        return _objects(out, node.spec.shape)
+        return objects(out, node.spec.shape)
 
     def _scalar(self, node: Node, xs: list, operand):
         name, dtype = node.op.name, node.spec.dtype
@@ -209,7 +211,7 @@ class Straightener:
             int(np.prod([x.shape[a] for a in kept], dtype=int)), *[x.shape[a] for a in axes]
         )
         out = [self._reduce_one(node, row, source.dtype) for row in rows]
-        return _objects(out, node.spec.shape)
+        return objects(out, node.spec.shape)
 
     def _reduce_one(self, node, row, dtype):
         name = {"reduce_max": "max", "reduce_min": "min"}.get(node.op.name, node.op.name)
@@ -309,7 +311,7 @@ class Straightener:
                 b = y[tuple(at[c] for c in right)]
                 terms.append(self._multiply(a, b, dtype, node.where))
             result.append(self._line("sum", terms, dtype, node.where))
-        return _objects(result, node.spec.shape)
+        return objects(result, node.spec.shape)
 
     def _multiply(self, a, b, dtype, where):
         # An exact zero times anything finite; a product of constants is left to the compiler.
@@ -327,7 +329,8 @@ class _ObjectSpec:
         self.shape = shape
 
 
-def _objects(items, shape):
+def objects(items, shape):
+    """An array of names and numbers."""
     out = np.empty(len(items), object)
     for k, item in enumerate(items):
         out[k] = item
@@ -410,7 +413,8 @@ def _program(graph: Graph, captured, one: Unbatched) -> Program:
             s.lines.append((f"    store_{code}(p{p}, {start}{i}, {value})", NOWHERE))
     needed = _live(s.lines)
     kernel = _kernel(s, needed, one)
-    region = Straight(kernel, reads, tuple(outputs), statements=tuple(t.strip() for t, _ in needed))
+    shown = tuple(t.strip() for t, _ in needed)
+    region = Straight(kernel, reads, tuple(outputs), statements=shown, brief=not many)
     inputs = tuple(range(len(graph.inputs)))
     return Program((region,), tuple(buffers), inputs, tuple(outputs))
 

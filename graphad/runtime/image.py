@@ -360,7 +360,7 @@ class Scope:
         if len(scopes) > 1:
             w.group_at(scopes[1].group)
         else:
-            w.put(0), w.put(0)
+            w.data += [0, 0]
         for value in (answer_at, taken, *[v for pair in lists for v in pair]):
             w.put(value)
         self._step(x.REPEAT_SOURCE, table, region)
