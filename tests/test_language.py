@@ -81,6 +81,7 @@ PROGRAMS = {
     "integers": (lambda i: (i * 3 - 7, i > 4, np.minimum(i, 9), i**3, -i), (RNG.integers(-50, 50, 900).astype("i4"),)),
     "bools": (lambda x: np.logical_xor(x > 0, x < 0.5).astype("i8").sum(axis=0), (X,)),
     "short": (lambda x: (np.sqrt((x * x).sum(axis=-1)), x.max(axis=-1)), (RNG.normal(size=(300, 3)),)),
+    "products": (lambda x, y: (x @ y[:301], x.T @ y[:70], x[:9, :40] @ y[:40], x.sum(axis=0)), (X, RNG.normal(size=400))),
     "argmax": (lambda x: (np.argmax(x, axis=1), np.cumsum(x, axis=1)), (X,)),
 }  # fmt: skip
 

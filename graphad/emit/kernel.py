@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -262,6 +262,14 @@ class Writer:
         """Append the loops; the reductions that are left in parts."""
         loop = self.loop
         inner = [s for s in loop.stores if s.reduce in CHUNKED and self._inner(s)]
+        sides = self._matrix_and_vector(inner)
+        if sides is not None:
+            self._rows(depth, *sides)
+            return []
+        columns = self._columns_of()
+        if columns is not None:
+            self._columns(depth, columns)
+            return []
         self._initialise(depth, loop.stores)
         if self.nest:
             self._places(depth, 0)
@@ -274,6 +282,86 @@ class Writer:
         else:
             self._plain(depth)
         return [s for s in inner if self._in_parts(s)]
+
+    def _matrix_and_vector(self, inner: list[Store]) -> tuple[Statement, Statement] | None:
+        """What a loop multiplies that does nothing but sums of products of the rows of one array
+        with one row of another; None where it is anything else."""
+        loop, rows = self.loop, self.rank - 2
+        if self.nest or rows < 0 or len(inner) != 1 or len(loop.stores) != 1 or len(loop.body) > 3:
+            return None
+        store, found = inner[0], {s.id: s for s in loop.body}
+        product = found[store.value]
+        if store.reduce != "sum" or store.axes != (self.rank - 1,) or store.in_turn:
+            return None
+        if product.op != "mul" or product.dtype.kind != "f":
+            return None
+        x, y = (found[a] for a in product.args)
+        if any(s.op != "load" or s.at is None or s.at.strides[-1] != 1 for s in (x, y)):
+            return None
+        for one, other in ((x, y), (y, x)):
+            if other.at is not None and other.at.strides[rows] == 0:
+                return one, other
+        return None
+
+    def _columns_of(self) -> list[Statement] | None:
+        """What a loop adds up that does nothing but sums of rows, each times a number if it is two
+        loads; None where it is anything else."""
+        loop, rows = self.loop, self.rank - 2
+        if self.nest or rows < 0 or len(loop.stores) != 1 or len(loop.body) > 3:
+            return None
+        store, found = loop.stores[0], {s.id: s for s in loop.body}
+        value = found[store.value]
+        if store.reduce != "sum" or store.axes != (rows,) or value.dtype.kind != "f":
+            return None
+        if store.at.strides[-1] != 1 or store.in_turn:
+            return None
+        sides = [value] if value.op == "load" else [found[a] for a in value.args]
+        if value.op not in ("load", "mul") or any(s.op != "load" or not s.at for s in sides):
+            return None
+        sides.sort(key=lambda s: s.at.strides[-1] != 1)  # type: ignore[union-attr]
+        inner = [s.at.strides[-1] for s in sides if s.at]
+        return sides if inner in ([1], [1, 0]) else None
+
+    def _columns(self, depth: int, sides: list[Statement]):
+        """The sums of rows, by one call."""
+        store, rows, last = self.loop.stores[0], self.rank - 2, self.rank - 1
+        for axis in range(rows):
+            self.line(depth, f"for i{axis} in range({self._range(axis)}):")
+            depth += 1
+        shared = self.split == last
+        self.line(depth, f"i{last} = {'start' if shared else 0}")
+        parts = []
+        for s in (*sides, store):
+            assert s.at is not None
+            at = replace(s.at, strides=(*s.at.strides[:rows], 0, s.at.strides[last]))
+            parts.append(self.place(s.buffer, at))
+            if s is store:
+                parts.insert(-1, self.integer(self.space[rows], f"d{rows}"))
+            else:
+                parts.append(self.integer(s.at.strides[rows], f"s{rows}"))
+        name = "columns" if len(sides) == 1 else "weighted_columns"
+        count = "stop - start" if shared else self._range(last)
+        code, where = code_of(sides[0].dtype), self.loop.body[-1].where
+        self.line(depth, f"{name}_{code}({', '.join([*parts, count])})", where)
+
+    def _rows(self, depth: int, x: Statement, y: Statement):
+        """The sums of products of many rows of x with a row of y, by one call."""
+        store, rows = self.loop.stores[0], self.rank - 2
+        for axis in range(rows):
+            self.line(depth, f"for i{axis} in range({self._range(axis)}):")
+            depth += 1
+        shared = self.split == rows
+        self.line(depth, f"i{rows} = {'start' if shared else 0}")
+        count = "stop - start" if shared else self._range(rows)
+        sides = []
+        for s in (x, y, store):
+            at = replace(s.at, strides=(*s.at.strides[:-1], 0)) if s.at else s.at
+            step = self.integer(s.at.strides[rows], f"s{rows}") if s.at else ""
+            sides.append((self.place(s.buffer, at), step))  # type: ignore[arg-type]
+        (a, a_step), (b, _), (c, c_step) = sides
+        code, size = code_of(x.dtype), self._range(self.rank - 1)
+        where = self.loop.body[-1].where
+        self.line(depth, f"rows_{code}({a}, {a_step}, {b}, {size}, {c}, {c_step}, {count})", where)
 
     def kernel(self) -> Kernel:
         """The finished kernel."""

@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program
+from graphad.op import find
 from graphad.spec import size_of
 
+LONG = 10  # cost in the table of arithmetic that is worth a loop of its own
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them
 MOST_LOCAL = 64 * 1024  # bytes of the rows that are kept
 
@@ -22,10 +24,13 @@ def nest(program: Program) -> Program:
     group: list[Loop] = []
 
     def close():
+        alone = _tail(group)
+        del group[len(group) - len(alone) :]
         if len(group) > 1 and any(row_points(g) >= SHORTEST_ROW for g in group):
             regions.append(Nest(tuple(group)))
         else:
             regions.extend(group)
+        regions.extend(alone)
         group.clear()
 
     for region in program.regions:
@@ -44,6 +49,17 @@ def row_points(loop: Loop) -> int:
     """How many points a row has; 0 where that is not known."""
     size = size_of(loop.space[1:])
     return size if isinstance(size, int) else 0
+
+
+def _tail(group: list[Loop]) -> list[Loop]:
+    """The last loops, if they have one point a row and long arithmetic: better vectorised."""
+    short = len(group)
+    while short > 1 and size_of(group[short - 1].space[1:]) == 1:
+        short -= 1
+    tail = group[short:]
+    dear = any(s.args and s.op != "gather" and find(s.op).cost >= LONG
+               for loop in tail for s in loop.body)  # fmt: skip
+    return tail if dear else []
 
 
 def by_rows(loop: Loop) -> bool:

@@ -33,7 +33,9 @@ class Counters:
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
 REDUCTION = "# reduction: "  # then its word, instead of a source
-REDUCTIONS = re.compile(r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248])\(")
+REDUCTIONS = re.compile(
+    r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|rows_f[48]|(?:weighted_)?columns_f[48])\("
+)
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
 _OWN = threading.local()
