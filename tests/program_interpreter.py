@@ -5,7 +5,7 @@ It shares no code with the emitters: every point of every loop is a Python step 
 
 import numpy as np
 
-from graphad.lower.program import Fill, Loop, Nest, Product
+from graphad.lower.program import Choice, Fill, Loop, Nest, Product, Repeat
 from graphad.op import find
 
 IDENTITY = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf}
@@ -43,10 +43,46 @@ def run_program(program, inputs, captured):
             run_nest(region, memory)
         elif isinstance(region, Product):
             run_product(region, memory)
+        elif isinstance(region, Repeat):
+            run_repeat(region, memory, program.buffers)
+        elif isinstance(region, Choice):
+            shaped = [memory[b].reshape(program.buffers[b].spec.shape) for b in region.operands]
+            k = min(max(int(memory[region.index][0]), 0), len(region.branches) - 1)
+            for b, out in zip(
+                region.results, run_program(region.branches[k], shaped, []), strict=True
+            ):
+                memory[b][:] = out.ravel()
         else:
             assert isinstance(region, Fill), region
             memory[region.buffer][:] = 0
     return [results[k][0].reshape(results[k][1]) for k in sorted(results)]
+
+
+def run_repeat(region, memory, buffers):
+    def array(b):
+        return memory[b].reshape(buffers[b].spec.shape)
+
+    carries = [array(b).copy() for b in region.starts]
+    constants = [array(b) for b in region.constants]
+    n = region.length
+    if region.count >= 0:
+        n = min(n, int(memory[region.count][0]))
+    taken = 0
+    while taken < n:
+        k = n - 1 - taken if region.reverse else taken
+        state = [np.asarray(k), *carries, *constants]
+        if region.condition is not None and not run_program(region.condition, state, [])[0]:
+            break
+        rows = [memory[b][k * n : (k + 1) * n] for b, n in zip(region.xs, region.rows, strict=True)]
+        outs = run_program(region.body, [*state, *rows], [])
+        carries = outs[: len(carries)]
+        for b, row in zip(region.ys, outs[len(carries) :], strict=True):
+            array(b)[k] = row
+        taken += 1
+    for b, value in zip(region.lasts, carries, strict=True):
+        memory[b][:] = np.ravel(value)
+    if region.taken >= 0:
+        memory[region.taken][:] = taken
 
 
 def run_product(region, memory):

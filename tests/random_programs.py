@@ -7,7 +7,9 @@ on traced values alike.
 import numpy as np
 from hypothesis import strategies as st
 
+import graphad as ga
 from graphad.op import TABLE
+from graphad.trace.tensor import Tensor
 
 SHAPES = [(), (1,), (3,), (4,), (2, 3), (3, 4), (4, 3), (1, 4), (3, 1), (2, 3, 4), (2, 1, 3)]
 UNARY = [np.tanh, np.sin, np.cos, np.arctan, np.abs, np.sign, np.negative, np.square,
@@ -111,6 +113,63 @@ def structural(draw, x):
     return lambda v: v * 0.5
 
 
+def looped(f, init, xs):
+    """A scan: a Python loop on arrays, `ga.scan` on traced values."""
+    if isinstance(init, Tensor) or isinstance(xs, Tensor):
+        return ga.scan(f, init, xs)
+    ys = []
+    for x in xs:
+        init, y = f(init, x)
+        ys.append(y)
+    return init, np.stack(ys)
+
+
+def control(draw, x):
+    """A step with a loop or a branch in it."""
+    kind = draw(st.integers(0, 4))
+    if kind == 0 and x.ndim and x.size:
+        last = draw(st.booleans())
+        return lambda v: looped(lambda c, row: (np.tanh(0.7 * c + row), c * row), v[0] * 0.1, v)[
+            0 if last else 1
+        ]
+    if kind == 1:
+        cut = draw(st.sampled_from([-0.2, 0.1]))
+        return lambda v: ga.cond(
+            np.sum(v) > cut, lambda v: np.sin(v) * 0.5, lambda v: 0.3 * v * v, v
+        )
+    if kind == 2:
+        n = draw(st.integers(0, 3))
+        return lambda v: (
+            ga.fori_loop(0, n, lambda i, c: 0.9 * np.sin(c) + 0.1 * i, v)
+            if (isinstance(v, Tensor))
+            else iterated(v, n)
+        )
+    if kind == 3 and x.ndim and x.size:
+        return lambda v: looped(
+            lambda c, row: (c + np.sum(row), row * c), np.asarray(0.2) * np.sum(v[0]), v
+        )[1]
+    return lambda v: while_small(v)
+
+
+def iterated(v, n):
+    for i in range(n):
+        v = 0.9 * np.sin(v) + 0.1 * i
+    return v
+
+
+def while_small(v):
+    """Halve until small: the number of steps depends on the values."""
+    if isinstance(v, Tensor):
+        return ga.while_loop(
+            lambda c: np.sum(c * c) > 0.5, lambda c: np.tanh(c) * 0.6, v, max_steps=12
+        )
+    for _ in range(12):
+        if not np.sum(v * v) > 0.5:
+            break
+        v = np.tanh(v) * 0.6
+    return v
+
+
 def slices(n):
     bound = st.one_of(st.none(), st.integers(-n, n))
     return st.builds(slice, bound, bound, st.sampled_from([None, 1, 2, -1, -2]))
@@ -173,5 +232,5 @@ def draw_step(draw, values):
         if x.ndim and axis < x.ndim:
             return lambda vs: np.concatenate([vs[i], vs[j]], axis=axis)
         return lambda vs: np.stack([vs[i], vs[j]], axis=axis)
-    move = structural(draw, x)
+    move = control(draw, x) if kind == 8 else structural(draw, x)
     return lambda vs: move(vs[i])

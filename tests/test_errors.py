@@ -89,7 +89,7 @@ CASES = [
     ("math", lambda: ga.function(lambda x: math.sin(x[0]))(X), TraceError, "float(x)", "leave it an array"),
     ("item", lambda: ga.function(lambda x: x.item())(X), TraceError, "x.item()", "return the value"),
     ("list index", lambda: ga.function(lambda i: [1, 2, 3][i])(1), TraceError, "index of a list", "np.stack(list)[i]"),
-    ("array index", lambda: ga.function(lambda i: TABLE[i])(1), TraceError, "indexed by a traced value", "np.take(table, i)"),
+    ("array index", lambda: ga.function(lambda i: TABLE[i])(1), TraceError, "indexed by a traced value", "np.asarray(table, like=i)"),
     ("x[i] = v", lambda: ga.function(assign)(X), TraceError, "never changed in place", "x.at[i].set(v)"),
     ("z[i] = x", lambda: ga.function(put)(X), TraceError, "put into a NumPy array", "np.stack"),
     ("z[:] = x", lambda: ga.function(put_all)(X), TraceError, "put into a NumPy array", "np.stack"),

@@ -40,6 +40,13 @@ def is_plain_reshape(graph: Graph, node: Node) -> bool:
     return before == [d for d in node.spec.shape if d != 1]
 
 
+def flat_source(graph: Graph, node: int) -> int:
+    """Through views that change nothing in memory: the node whose elements are read in order."""
+    while graph.nodes[node].op.name in ("reshape", "barrier"):
+        node = graph.nodes[node].args[0]
+    return node
+
+
 class Fusion:
     """The state of one fusion: which nodes are stored, and the groups."""
 
@@ -61,7 +68,9 @@ class Fusion:
             kind = kind_of(node)
             if kind in SPECIAL:
                 forced.add(node.id)
-            if kind in ("contract", "scatter", "control"):
+            if kind == "control":
+                forced.update(flat_source(graph, a) for a in node.args)
+            elif kind in ("contract", "scatter"):
                 forced.update(node.args)
             elif node.op.name == "pick":
                 forced.add(node.id)

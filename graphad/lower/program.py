@@ -257,6 +257,7 @@ class Repeat:
     ys: tuple[int, ...]
     count: int = -1
     taken: int = -1
+    rows: tuple = ()  # elements of a row of each of the xs
     where: Where = NOWHERE
 
     def reads(self) -> set[int]:

@@ -17,6 +17,7 @@ from graphad.lower.place import (
     VIRTUAL,
     Fusion,
     Group,
+    flat_source,
     is_plain_reshape,
     kind_of,
 )
@@ -235,9 +236,14 @@ class Assembly:
             found[self.graph.nodes[user].param("index")] = self.buffer_of[user]
         return found
 
+    def _flat(self, node: int) -> int:
+        """The buffer that has the elements of an argument, in order."""
+        return self.buffer_of[flat_source(self.graph, node)]
+
     def _iterate(self, node: Node) -> list[Any]:
         o = node.options
-        args = split([self.buffer_of[a] for a in node.args], o)
+        args = split([self._flat(a) for a in node.args], o)
+        steps = split([self.graph.nodes[a].spec for a in node.args], o).xs
         found, c = self._results(node), o["carries"]
         extra = int(o["condition"] is not None)
         for k in range(c):  # a carry that only the steps read
@@ -246,13 +252,14 @@ class Assembly:
         region = Repeat(
             o["body"], o["condition"], o["length"], o["reverse"], tuple(args.carries),
             tuple(args.constants), tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
-            args.count[0] if args.count else -1, found[c] if extra else -1, node.where,
+            args.count[0] if args.count else -1, found[c] if extra else -1,
+            tuple(size_of(s.shape[1:]) for s in steps), node.where,
         )  # fmt: skip
         fills = [Fill(y, node.where) for y in region.ys] if region.may_stop else []
         return [*fills, region]
 
     def _switch(self, node: Node) -> list[Any]:
-        index, *operands = (self.buffer_of[a] for a in node.args)
+        index, *operands = (self._flat(a) for a in node.args)
         results = self._results(node)
         return [Choice(node.param("branches"), index, tuple(operands), tuple(results), node.where)]
 

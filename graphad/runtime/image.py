@@ -325,8 +325,10 @@ class Scope:
         outs = [Place(c[1], 0, moved) for c in carries]
         places += [self.places[b] for b in region.constants]
         rows = []
-        for b, group in [*((b, places) for b in region.xs), *((b, outs) for b in region.ys)]:
-            step = size_of(buffers[b].spec.shape[1:]) * buffers[b].spec.dtype.itemsize
+        given = [(b, size, places) for b, size in zip(region.xs, region.rows, strict=True)]
+        given += [(b, size_of(buffers[b].spec.shape[1:]), outs) for b in region.ys]
+        for b, size, group in given:
+            step = size * buffers[b].spec.dtype.itemsize
             cursor = w.put(0)
             rows.append((cursor, w.follow(self.places[b]), step))
             group.append(Place(cursor, 0, moved))

@@ -83,7 +83,7 @@ _RAW = {
     ),
     "only integers, slices": (
         "a NumPy array was indexed by a traced value",
-        "np.take(table, i), or pass the table as an argument",
+        "np.asarray(table, like=i)[i], or pass the table as an argument",
     ),
     "could not be broadcast": (
         "a traced value was put into a NumPy array",

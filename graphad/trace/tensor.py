@@ -176,7 +176,7 @@ class Tensor(Value):
     def __index__(self):
         self._concrete(
             "a traced value as an index of a list or array",
-            "index a traced array (ga.function arguments are; np.take(table, i) for others), "
+            "index a traced array (ga.function arguments are; np.asarray(table, like=i) makes others one), "
             "or np.stack(list)[i]",
         )
 
