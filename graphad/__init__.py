@@ -7,7 +7,7 @@ np.float64(0.8414709848078965)
 """
 
 import graphad.ops as _ops
-from graphad import errors, optim
+from graphad import errors, optim, special
 from graphad.control import cond, fori_loop, scan, switch, while_loop
 from graphad.derivatives import (
     grad,
@@ -50,6 +50,7 @@ __all__ = [
     "register_pytree",
     "scan",
     "spec",
+    "special",
     "stop_gradient",
     "switch",
     "tag",

@@ -75,10 +75,11 @@ class Op:
 
 @dataclass
 class Table:
-    """Every primitive by name, and the NumPy callables that are traced."""
+    """Every primitive by name, and the NumPy and SciPy callables that are traced."""
 
     ops: dict[str, Op] = field(default_factory=dict)
     numpy: dict[Any, Callable] = field(default_factory=dict)
+    scipy: dict[str, Callable] = field(default_factory=dict)  # of scipy.special, by name
     examples: dict[str, list] = field(default_factory=dict)
 
 

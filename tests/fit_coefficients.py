@@ -66,6 +66,24 @@ def _exp(r):
     return (mpmath.expm1(r) - r) / (r * r)
 
 
+def _erfcx(q):
+    """(1 + 2a) exp(a²) erfc(a) at q = (a - 4) / (a + 4)."""
+    if q == 1:
+        return 2 / mpmath.sqrt(PI)
+    a = 4 * (1 + q) / (1 - q)
+    if a > 300:  # the asymptotic series
+        t = 1 / (2 * a * a)
+        series = sum((-1) ** k * mpmath.fac2(2 * k - 1) * t**k for k in range(12))
+        return (1 + 2 * a) / (a * mpmath.sqrt(PI)) * series
+    return (1 + 2 * a) * mpmath.exp(a * a) * mpmath.erfc(a)
+
+
+def _erf(u):
+    """erf(x) / x - 9/8 at u = x²: what is beyond x + x/8."""
+    x = mpmath.sqrt(u)
+    return mpmath.erf(x) / x - mpf(9) / 8
+
+
 HALF_LN2 = mpmath.log(2) / 2 * mpf("1.0001")
 FITS = {
     "EXP": (_exp, (-HALF_LN2, HALF_LN2), 10, 5),
@@ -75,6 +93,9 @@ FITS = {
     "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
     "SINH": (at_zero(_sinh, mpf(1) / 6), (0, mpf("1")), 7, 4),
     "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), (0, mpf("0.0295")), 8, 3),
+    "CBRT": (mpmath.cbrt, (mpf("0.353"), mpf("2.829")), 6, 5),
+    "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
+    "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
     "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 7, 3),
 }
 
@@ -153,7 +174,7 @@ def text() -> str:
     constants = {
         "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),
         "INV_LN10": (1 / mpmath.log(10), 2), "LOG10_2": (mpmath.log10(2), 2),
-        "TWO_THIRDS": (mpf(2) / 3, 2),
+        "TWO_THIRDS": (mpf(2) / 3, 2), "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),
     }  # fmt: skip
     for name, (value, count) in constants.items():
         for code, bits in (("F8", 53), ("F4", 24)):

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
 from graphad.ops.control import barrier, placeholder
-from graphad.ops.scalar import scale
+from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value
 from graphad.spec import Spec
 
@@ -86,7 +86,8 @@ def transposed(builder: Builder, node: Node, ct: Value, active) -> list[tuple[in
         return [(node.args[i], op.transpose(ct, i, args, specs, node.options)) for i in wanted]
     if op.partials is not None:
         partials = op.partials(*args, Value(builder, node.id))
-        return [(node.args[i], scale(ct, partials[i])) for i in wanted if partials[i] is not None]
+        return [(node.args[i], scale(ct, asked(partials[i])))
+                for i in wanted if partials[i] is not None]  # fmt: skip
     assert op.jvp is not None, op
     return _through_jvp(builder, node, ct, args, wanted)
 

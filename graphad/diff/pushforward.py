@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
-from graphad.ops.scalar import scale
+from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value, add, zeros_like
 from graphad.spec import Spec
 
@@ -54,7 +54,7 @@ def _tangent(builder: Builder, node: Node, found) -> Any:
     if op.partials is not None:
         partials = op.partials(*args, Value(builder, node.id))
         return _sum(
-            scale(t, p)
+            scale(t, asked(p))
             for t, p in zip(parts, partials, strict=True)
             if t is not None and p is not None
         )

@@ -91,6 +91,10 @@ class Real:
     def __rtruediv__(self, o):
         return self.like(o) / self
 
+    def __mod__(self, o):
+        """The remainder with the sign of the dividend, exact: C's fmod."""
+        return self._new(self.b.frem(self.v, self.like(o).v))
+
     def __neg__(self):
         return self._new(self.b.fneg(self.v))
 
@@ -123,6 +127,10 @@ class Real:
     def floor(self) -> Real:
         """The largest integer below."""
         return self._call("floor")
+
+    def trunc(self) -> Real:
+        """Rounded toward zero."""
+        return self._call("trunc")
 
     def _call(self, name):
         full = f"llvm.{name}.f{8 * int(self.f.code[1])}"

@@ -13,6 +13,7 @@ correction is Kahan's (HP-15C handbook); the reduction by pi/2 in parts is W. J.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from llvmlite import ir
 
@@ -238,19 +239,19 @@ def _log_in_base(x: Real, base: Pair, unit: Pair | None) -> Real:
     return edges(x, total.high + (total.low + low), 0.0)
 
 
-def _constant(x: Real, name: str) -> Pair:
+def constant(x: Real, name: str) -> Pair:
     high, low = numbers(x, name)
     return Pair(x.like(high), x.like(low))
 
 
 def log2(x: Real) -> Real:
     """Logarithm to base 2, exact at powers of two."""
-    return _log_in_base(x, _constant(x, "INV_LN2"), None)
+    return _log_in_base(x, constant(x, "INV_LN2"), None)
 
 
 def log10(x: Real) -> Real:
     """Logarithm to base 10."""
-    return _log_in_base(x, _constant(x, "INV_LN10"), _constant(x, "LOG10_2"))
+    return _log_in_base(x, constant(x, "INV_LN10"), constant(x, "LOG10_2"))
 
 
 def log1p(x: Real) -> Real:
@@ -444,7 +445,7 @@ def log2_pair(x: Real) -> Pair:
     u = Pair(u.high, u.low + 2.0 * (s.high * s.low))
     q = polynomial(u.high, numbers(x, "LOG_TAIL"))
     t = two_product(u.high, q)
-    third = _constant(x, "TWO_THIRDS")
+    third = constant(x, "TWO_THIRDS")
     p = quick_two_sum(third.high, t.high)
     p = Pair(p.high, p.low + (third.low + u.low.fma(q, t.low)))
     cube = two_product(s.high, u.high)
@@ -453,7 +454,7 @@ def log2_pair(x: Real) -> Pair:
     w = Pair(w.high, w.low + cube.high.fma(p.low, cube.low * p.high))
     total = quick_two_sum(2.0 * s.high, w.high)
     natural = quick_two_sum(total.high, total.low + (2.0 * s.low + w.low))
-    c = _constant(x, "INV_LN2")
+    c = constant(x, "INV_LN2")
     g = two_product(natural.high, c.high)
     g_low = g.low + natural.high.fma(c.low, natural.low * c.high)
     out = quick_two_sum(exponent, g.high)
@@ -463,9 +464,10 @@ def log2_pair(x: Real) -> Pair:
 def exp2_pair(e: Pair) -> Real:
     """2**(high + low)."""
     high = e.high
-    within = high.magnitude() < 1100.0
-    high = high.like(1100.0).where(high > 1100.0, high)
-    high = high.like(-1100.0).where(high < -1100.0, high)
+    top = 1100.0 if high.f is DOUBLE else 160.0  # beyond, it is 0 or inf
+    within = high.magnitude() < top
+    high = high.like(top).where(high > top, high)
+    high = high.like(-top).where(high < -top, high)
     low = e.low.where(within, 0.0)
     t = high + high.f.round
     f = high - (t - high.f.round)
@@ -511,10 +513,100 @@ def pow(x: Real, y: Real) -> Real:
     return one.where(x.b.or_(x == 1.0, y == 0.0), out)
 
 
-BODIES = {
+def exp2(x: Real) -> Real:
+    """2**x, exact at integers."""
+    return exp2_pair(Pair(x, x.like(0.0)))
+
+
+def cbrt(x: Real) -> Real:
+    """The real cube root: of the mantissa by Halley's iteration, a last step by Newton's with the
+    rounding error of the cube."""
+    size = x.magnitude()
+    up, shift = lifted(size)
+    exponent, m = split(up)
+    exponent = exponent + shift
+    t = exponent.fma(1.0 / 3.0, x.f.round)
+    third = t - x.f.round
+    m = m * power_of_two(x, whole_part(exponent - 3.0 * third + x.f.round))
+    y = polynomial(m, numbers(x, "CBRT"))
+    cube = y * y * y
+    y = y * ((cube + (m + m)) / ((cube + cube) + m))
+    square = two_product(y, y)
+    cube = two_product(square.high, y)
+    error = (m - cube.high) - (cube.low + square.low * y)
+    y = y + error / (3.0 * square.high)
+    out = (y * power_of_two(x, whole_part(t))).with_sign_of(x)
+    unchanged = x.b.or_(size == 0.0, x.b.not_(size < math.inf))
+    return x.where(unchanged, out)
+
+
+# -- remainders ------------------------------------------------------------------------------------
+def rem(x: Real, y: Real) -> Real:
+    """x - trunc(x / y) y, exact; the sign is that of x."""
+    return x % y
+
+
+def _floor_division(x: Real, y: Real) -> tuple[Real, Real]:
+    """(floor(x / y), the remainder with the sign of y), as Python has them."""
+    b = x.b
+    m = x % y
+    wrong = b.and_(b.fcmp_unordered("!=", m.v, m.like(0.0).v), b.xor(y < 0.0, m < 0.0))
+    m = (m + y).where(wrong, m)
+    left = (x - m) / y
+    whole = left.floor()
+    whole = (whole + 1.0).where(left - whole > 0.5, whole)
+    whole = x.like(0.0).with_sign_of(x / y).where(left == 0.0, whole)
+    return (x / y).where(y == 0.0, whole), x.like(0.0).with_sign_of(y).where(m == 0.0, m)
+
+
+def mod(x: Real, y: Real) -> Real:
+    """The remainder with the sign of y."""
+    return _floor_division(x, y)[1]
+
+
+def floordiv(x: Real, y: Real) -> Real:
+    """floor(x / y)."""
+    return _floor_division(x, y)[0]
+
+
+# -- inverse hyperbolic functions ------------------------------------------------------------------
+def _large_log(size: Real, usual: Real) -> Real:
+    """log(2 size) where that is all there is to it."""
+    large = log(size) + math.log(2.0)
+    return large.where(size > 2.0 ** (size.f.mantissa // 2 + 2), usual)
+
+
+def asinh(x: Real) -> Real:
+    """log(|x| + sqrt(x² + 1)), by log1p of what is beyond 1."""
+    size = x.magnitude()
+    top = 2.0 ** (x.f.mantissa // 2 + 3)
+    a = x.like(top).where(size > top, size)
+    out = log1p(a + (a * a) / ((a.fma(a, 1.0)).sqrt() + 1.0))
+    return x.where(size == 0.0, _large_log(size, out).with_sign_of(x))
+
+
+def acosh(x: Real) -> Real:
+    """log(x + sqrt(x² - 1)), by log1p of what is beyond 1; nan below 1."""
+    top = 2.0 ** (x.f.mantissa // 2 + 3)
+    t = x.like(top).where(x > top, x) - 1.0
+    out = log1p(t + (t.fma(t, t + t)).sqrt())
+    return x.like(math.nan).where(t < 0.0, _large_log(x, out))
+
+
+def atanh(x: Real) -> Real:
+    """log1p(2a + 2a² / (1 - a)) / 2 for a = |x|; nan beyond 1."""
+    a = x.magnitude()
+    twice = a + a
+    small = twice + (twice * a) / (1.0 - a)
+    large = twice / (1.0 - a)
+    return x.where(a == 0.0, (0.5 * log1p(small.where(a < 0.5, large))).with_sign_of(x))
+
+
+BODIES: dict[str, Callable[..., Real]] = {
     f.__name__: f
     for f in (exp, expm1, log, log1p, log2, log10, tanh, sinh, cosh, sin, cos, tan,
-              asin, acos, atan, atan2, hypot, pow)
+              asin, acos, atan, atan2, hypot, pow, exp2, cbrt, asinh, acosh, atanh,
+              rem, mod, floordiv)
 }  # fmt: skip
 
 

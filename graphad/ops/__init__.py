@@ -8,7 +8,9 @@ from graphad.ops import (
     numpy_products,
     numpy_shape,
     reduce,
+    rounding,
     scalar,
+    special,
 )
 
 __all__ = [
@@ -19,5 +21,7 @@ __all__ = [
     "numpy_products",
     "numpy_shape",
     "reduce",
+    "rounding",
     "scalar",
+    "special",
 ]

@@ -48,16 +48,17 @@ def batch_elementwise(name):
 
 
 def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same", **more):
-    """Declare an elementwise operation and the NumPy function that it is."""
+    """Declare an elementwise operation and the NumPy function that it is, if it is one."""
     if partials is None and meaning is not None:
         partials = partials_of(meaning)
     family = "elementwise" if partials is not None else "opaque"
+    reference = more.pop("reference", ufunc)
     op = register(
         Op(
             name=name,
             family=more.pop("family", family),
             infer={"same": _infer_same, "bool": _infer_bool, "select": _infer_select}[result],
-            reference=lambda arrays, params, spec: ufunc(*arrays),
+            reference=lambda arrays, params, spec: reference(*arrays),
             arity=more.pop("arity", getattr(ufunc, "nin", None)),
             meaning=meaning,
             partials=partials,
@@ -66,7 +67,8 @@ def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same"
             **more,
         )
     )
-    TABLE.numpy[ufunc] = lambda *xs, dtype=None, _name=name: _cast(apply(_name, *xs), dtype)
+    if ufunc is not None:
+        TABLE.numpy[ufunc] = lambda *xs, dtype=None, _name=name: _cast(apply(_name, *xs), dtype)
     return op
 
 
@@ -108,6 +110,11 @@ elementwise("mul", np.multiply, "({0} * {1})", meaning=lambda x, y: x * y,
 elementwise("div", np.divide, "({0} / {1})", meaning=lambda x, y: x / y, takes="float",
             partials=lambda x, y, out: (1.0 / y, -out / y), cost=5,
             domain=((-3, 3), (0.2, 3)))  # fmt: skip
+
+
+def asked(partial):
+    """A partial that is needed; one that there is none of is a function that raises."""
+    return partial() if callable(partial) else partial
 
 
 def scale(tangent: Value, partial) -> Value:
@@ -173,6 +180,14 @@ elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=_sym("sqrt"), takes="fl
             partials=lambda x, out: (0.5 / out,), cost=5, domain=((0.05, 5),))  # fmt: skip
 
 
+elementwise("exp2", np.exp2, "exp2_{code}({0})", meaning=lambda x: 2**x, takes="float", cost=12,
+            partials=lambda x, out: (out * math.log(2.0),))  # fmt: skip
+elementwise("cbrt", np.cbrt, "cbrt_{code}({0})",
+            meaning=lambda x: x ** _sym("Rational")(1, 3),  # of positive numbers
+            takes="float", partials=lambda x, out: (out / (3.0 * x),), cost=20,
+            domain=((0.2, 3.0),))  # fmt: skip
+
+
 def _logaddexp_partials(x, y, out):
     # The weights of a softmax of two: 1/(1+exp(y-x)), right where both are infinite and equal.
     def weight(a, b):
@@ -225,6 +240,15 @@ elementwise("hypot", np.hypot, "hypot_{code}({0}, {1})",
             partials=lambda x, y, out: (
                 select(out == 0.0, 0.0, x / out), select(out == 0.0, 0.0, y / out)
             ))  # fmt: skip
+
+elementwise("arcsinh", np.arcsinh, "asinh_{code}({0})", meaning=_sym("asinh"), takes="float",
+            cost=25, partials=lambda x, out: (1.0 / apply("hypot", x, 1.0),))  # fmt: skip
+elementwise("arccosh", np.arccosh, "acosh_{code}({0})", meaning=_sym("acosh"), takes="float",
+            partials=lambda x, out: (1.0 / apply("sqrt", (x - 1.0) * (x + 1.0)),), cost=25,
+            domain=((1.1, 5.0),))  # fmt: skip
+elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=_sym("atanh"), takes="float",
+            partials=lambda x, out: (1.0 / ((1.0 - x) * (1.0 + x)),), cost=20,
+            domain=((-0.9, 0.9),))  # fmt: skip
 
 # -- pieces: kinks follow one convention each, docs/derivatives.md -------------------------------
 elementwise("sign", np.sign,

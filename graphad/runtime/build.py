@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from graphad.emit.kernel import CONTROL
-from graphad.runtime import cache
+from graphad.runtime import cache, functions
 from graphad.runtime.primitives import reduction_text
 from graphad.runtime.translate import translate
 from graphad.timings import timed
@@ -32,6 +32,8 @@ class Counters:
 
 COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
+FUNCTION = "# function: "  # then its name, then the source
+SPECIAL = re.compile(r"\bspecial_(\w+)\(")
 REDUCTION = "# reduction: "  # then its word, instead of a source
 REDUCTIONS = re.compile(
     r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|rows_f[48]|(?:weighted_)?columns_f[48])\("
@@ -52,7 +54,7 @@ def kernel_address(source: str, keep: bool = True) -> int:
 
 def build(sources: Iterable[str], keep: bool = True) -> None:
     """Compile or load what is missing of these kernels, several at a time."""
-    sources = list(sources)
+    sources = with_functions(sources)
     needed = {n for s in sources for n in REDUCTIONS.findall(s)}
     wanted = {cache.hash_of(s): s for s in (*sources, *(REDUCTION + n for n in sorted(needed)))}
     if all(name in _ADDRESSES for name in wanted):
@@ -76,8 +78,23 @@ def build(sources: Iterable[str], keep: bool = True) -> None:
             if keep:
                 with timed("write the cache"):
                     cache.save(name, code)
-        for name in sorted(codes, key=lambda n: not wanted[n].startswith(REDUCTION)):
+        for name in sorted(codes, key=lambda n: not wanted[n].startswith((REDUCTION, FUNCTION))):
             _found(name, wanted[name], _linked(name, codes[name]))
+
+
+def with_functions(sources: Iterable[str]) -> list[str]:
+    """The sources, and before them those of our functions that they call; SciPy's are announced."""
+    sources = list(sources)
+    found: dict[str, str] = {}
+    todo = [n for s in sources for n in SPECIAL.findall(s)]
+    while todo:
+        name = todo.pop()
+        if name in functions.SCIPY:
+            llvm.add_symbol(functions.symbol_of(name), functions.scipy_address(name))
+        elif name not in found:
+            found[name] = f"{FUNCTION}{name}\n{functions.OURS[name]}"
+            todo += SPECIAL.findall(found[name])
+    return [*found.values(), *sources]
 
 
 def _found(name: str, source: str, address: int) -> None:
@@ -85,6 +102,9 @@ def _found(name: str, source: str, address: int) -> None:
     _ADDRESSES[name] = address
     if source.startswith(REDUCTION):
         llvm.add_symbol(f"graphad_{source.removeprefix(REDUCTION)}", address)
+    elif source.startswith(FUNCTION):
+        function = source.partition("\n")[0].removeprefix(FUNCTION)
+        llvm.add_symbol(functions.symbol_of(function), address)
 
 
 def _text(name: str, source: str) -> str:

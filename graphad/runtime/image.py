@@ -19,6 +19,7 @@ from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
 from graphad.runtime.build import build, cores, kernel_address
+from graphad.runtime.functions import capsule_address
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim, size_of
 
@@ -51,13 +52,7 @@ def _cython_blas() -> Any:
 @lru_cache(maxsize=2)
 def _gemm(code: str) -> int:
     name = {"f8": "dgemm", "f4": "sgemm"}[code]
-    capsule = _cython_blas().__pyx_capi__[name]
-    python = ctypes.pythonapi
-    python.PyCapsule_GetName.restype = ctypes.c_char_p
-    python.PyCapsule_GetName.argtypes = [ctypes.py_object]
-    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    return python.PyCapsule_GetPointer(capsule, python.PyCapsule_GetName(capsule))
+    return capsule_address(_cython_blas().__pyx_capi__[name])
 
 
 _free = ctypes.CDLL(None).free

@@ -15,8 +15,9 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit import real, vecmath
+from graphad.emit import real, vecmath, vecspecial
 from graphad.emit.kernel import BLOCK, LANES
+from graphad.runtime import functions
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
@@ -36,6 +37,7 @@ class Primitive:
     build: Callable[..., Any]
 
 
+assert vecspecial.BODIES is vecmath.BODIES  # it adds its own there
 WORDS: dict[str, Primitive] = {}
 
 
@@ -345,7 +347,8 @@ def columns_text(name: str) -> str:
                 value: Any = b.load(b.bitcast(at(row, k), kind.as_pointer()), typ=kind)
                 value.align = int(code[1])
                 total = b.fadd(total, b.fmul(value, weight) if weighted else value)
-            b.store(total, place).align = int(code[1])
+            stored_at: Any = b.store(total, place)
+            stored_at.align = int(code[1])
 
         counted(b, first, last, piece)
 
@@ -615,12 +618,32 @@ def _make_body(name, code):
 def _make_llvm(name, code):
     """One of LLVM's own functions, an instruction where the CPU has it."""
 
-    def call(b, x):
+    def call(b, *values):
         kind = STORED[code]
         suffix = "f64" if code == "f8" else "f32"
-        return b.call(declared(b, f"llvm.{name}.{suffix}", kind, [kind]), [x])
+        f = declared(b, f"llvm.{name}.{suffix}", kind, [kind] * len(values))
+        return b.call(f, values)
 
     return call
+
+
+def _make_special(name, count):
+    """A scalar function by its symbol; SciPy's have one more argument, which is of no use here."""
+
+    def call(b, *values):
+        kinds, extra = [STORED["f8"]] * count, []
+        if name in functions.SCIPY:
+            kinds, extra = [*kinds, I32], [ir.Constant(I32, 0)]
+        f = declared(b, functions.symbol_of(name), STORED["f8"], kinds)
+        for attribute in ("nounwind", "willreturn", "memory(none)"):
+            set.add(f.attributes, attribute)
+        return b.call(f, [*values, *extra])
+
+    return call
+
+
+for _n, _count in functions.ARITY.items():
+    WORDS[f"special_{_n}"] = Primitive(("f8",) * _count, "f8", _make_special(_n, _count))
 
 
 def _typed_words():
@@ -641,8 +664,9 @@ def _typed_words():
         for name, body in vecmath.BODIES.items():
             count = body.__code__.co_argcount
             WORDS[f"{name}_{code}"] = Primitive((code,) * count, code, _make_body(name, code))
-        for name in ("sqrt", "floor"):
+        for name in ("sqrt", "floor", "ceil", "rint", "trunc"):
             WORDS[f"{name}_{code}"] = Primitive((code,), code, _make_llvm(name, code))
+        WORDS[f"copysign_{code}"] = Primitive((code, code), code, _make_llvm("copysign", code))
 
 
 _typed_words()

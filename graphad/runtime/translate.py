@@ -42,12 +42,20 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
     module = ir.Module("graphad")
-    parameters = [a.arg for a in definition.args.args]
-    function = ir.Function(module, ir.FunctionType(I64, [I64] * len(parameters)), name)
+    codes = [_annotated(a.annotation) for a in definition.args.args]
+    result = _annotated(definition.returns)
+    kind = ir.FunctionType(HELD[result], [HELD[c] for c in codes])
+    function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
-    _Translator(function, FLAGS if fastmath else ()).run(definition, parameters)
+    parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
+    _Translator(function, FLAGS if fastmath else (), result).run(definition, parameters)
     keep_vector_forms(module)
     return str(module)
+
+
+def _annotated(annotation) -> str:
+    """The dtype code that an annotation names; kernels have integers without saying so."""
+    return annotation.id if annotation is not None else "i8"
 
 
 def _plain_names(definition) -> set[str]:
@@ -82,8 +90,8 @@ def _plain_names(definition) -> set[str]:
 class _Translator:
     """Appends the instructions of one function."""
 
-    def __init__(self, function, flags):
-        self.function = function
+    def __init__(self, function, flags, result="i8"):
+        self.function, self.result = function, result
         self.flags = flags
         self.entry = function.append_basic_block("entry")
         self.b: Any = ir.IRBuilder(function.append_basic_block("start"))
@@ -96,11 +104,11 @@ class _Translator:
     def run(self, definition, parameters):
         """The whole body."""
         self.plain = _plain_names(definition)
-        for name, argument in zip(parameters, self.function.args, strict=True):
-            self._set(name, Typed("i8", argument))
+        for (name, code), argument in zip(parameters, self.function.args, strict=True):
+            self._set(name, Typed(code, argument))
         self._block(definition.body)
         if not self._ended():
-            self.b.ret(number(0))
+            self.b.ret(self._literal(0, self.result))
         ir.IRBuilder(self.entry).branch(self.start)
 
     # -- variables -------------------------------------------------------------------------------
@@ -154,7 +162,7 @@ class _Translator:
             self._value(s.value)
 
     def _do_Return(self, s):
-        self.b.ret(self._as(self._value(s.value), "i8"))
+        self.b.ret(self._as(self._value(s.value), self.result))
 
     def _do_If(self, s):
         test = self._truth(self._value(s.test))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import GraphadError, NotCoveredError, TraceError
 from graphad.op import TABLE
-from graphad.ops import indexing, numpy_math, numpy_products, numpy_shape
-from graphad.ops.value import Value, convert, lift
+from graphad.ops import indexing, numpy_math, numpy_products, numpy_shape, rounding
+from graphad.ops.value import Value, convert, lift, operator
 from graphad.spec import _needs_number
 
 _REDUCE = {
@@ -70,6 +71,13 @@ def covered(name: str, implementation, args, kwargs):
         ) from None  # fmt: skip
 
 
+def _of_scipy(ufunc):
+    """What traces a ufunc of scipy.special, or None."""
+    module = sys.modules.get("scipy.special._ufuncs")
+    same = getattr(module, ufunc.__name__, None) is ufunc
+    return TABLE.scipy.get(ufunc.__name__) if same else None
+
+
 class Tensor(Value):
     """A value being traced. Works with operators, indexing and the covered part of NumPy."""
 
@@ -90,7 +98,8 @@ class Tensor(Value):
             a, b = (lift(self, x) for x in inputs)
             grown = numpy_shape.reshape(a, a.shape + (1,) * b.ndim) if b.ndim else a
             return TABLE.numpy[ufunc](grown, b)
-        if method != "__call__" or ufunc not in TABLE.numpy:
+        traced = TABLE.numpy.get(ufunc) or _of_scipy(ufunc)
+        if method != "__call__" or traced is None:
             raise not_covered(ufunc)
         if options.pop("where", True) is not True:
             raise TraceError(
@@ -99,7 +108,7 @@ class Tensor(Value):
             )  # fmt: skip
         for name in ("casting", "order", "subok"):
             options.pop(name, None)
-        return covered(_name(ufunc), TABLE.numpy[ufunc], inputs, options)
+        return covered(_name(ufunc), traced, inputs, options)
 
     def __array_function__(self, func, types, args, kwargs):
         """NumPy's other functions on traced values."""
@@ -176,7 +185,7 @@ class Tensor(Value):
     def __index__(self):
         self._concrete(
             "a traced value as an index of a list or array",
-            "index a traced array (ga.function arguments are; np.asarray(table, like=i) makes others one), "
+            "index a traced array: ga.function arguments are, np.asarray(table, like=i) makes one, "
             "or np.stack(list)[i]",
         )
 
@@ -186,14 +195,26 @@ class Tensor(Value):
 
     tolist = item
 
-    def __divmod__(self, other):
-        raise not_covered(np.divmod)
-
     def __floordiv__(self, other):
-        raise not_covered(np.floor_divide)
+        return operator("floor_divide", self, other)
+
+    def __rfloordiv__(self, other):
+        return operator("floor_divide", other, self)
 
     def __mod__(self, other):
-        raise not_covered(np.remainder)
+        return operator("remainder", self, other)
+
+    def __rmod__(self, other):
+        return operator("remainder", other, self)
+
+    def __divmod__(self, other):
+        return self // other, self % other
+
+    def __rdivmod__(self, other):
+        return other // self, other % self
+
+    def __round__(self, digits=0):
+        return rounding.rounded(self, digits)
 
     @property
     def T(self) -> Any:

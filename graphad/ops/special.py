@@ -1,0 +1,283 @@
+"""Special functions, elementwise: those of scipy.special with derivatives.
+
+The error function, the logistic function and their kin are arithmetic of our own, which
+vectorises; the rest are SciPy's own scalar functions, called from the kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import DerivativeError
+from graphad.op import TABLE
+from graphad.ops.scalar import elementwise
+from graphad.ops.value import Value, add, apply, select
+
+ROOT_PI = math.sqrt(math.pi)
+ROOT_TWO = math.sqrt(2.0)
+ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
+
+
+def _sympy(name: str, *before) -> Callable[..., Any]:
+    def call(*args):
+        import sympy
+
+        return getattr(sympy, name)(*before, *args)
+
+    return call
+
+
+def _scipy(name: str) -> Callable[..., Any]:
+    """SciPy's ufunc of this name, imported when first called."""
+
+    def call(*args):
+        import scipy.special
+
+        return getattr(scipy.special, name)(*args)
+
+    call.__name__ = name
+    return call
+
+
+def special(name, arity, body=None, **more):
+    """Declare a special function; without a body it is SciPy's."""
+    called = ", ".join(f"f8({{{k}}})" for k in range(arity))
+    op = elementwise(
+        name, None, body or f"{{cast}}(special_{name}({called}))", arity=arity,
+        reference=more.pop("reference", _scipy(name)), takes="float",
+        **{"cost": 200 if body is None else 30, **more},
+    )  # fmt: skip
+    TABLE.scipy[name] = lambda *xs, _name=name: apply(_name, *xs)
+    return op
+
+
+def _numerically(f: str, which: int) -> Callable[..., Any]:
+    """The derivative of SciPy's function by an argument, by Richardson's extrapolation of central
+    differences: the slow, obvious reference, good to about eight digits."""
+
+    def call(*args):
+        def slope(h):
+            moved = [list(args), list(args)]
+            moved[0][which], moved[1][which] = args[which] * (1 + h), args[which] * (1 - h)
+            return (_scipy(f)(*moved[0]) - _scipy(f)(*moved[1])) / (2 * h * args[which])
+
+        return (4.0 * slope(5e-4) - slope(1e-3)) / 3.0
+
+    return call
+
+
+def without(function: str, argument: str):
+    """A partial that there is none of: an error where it is asked for."""
+
+    def raise_error():
+        raise DerivativeError(
+            function, f"there is no derivative with respect to {argument}",
+            expected="a derivative with respect to the other arguments", got=f"wrt {argument}",
+            fix=f"ga.stop_gradient({argument})",
+        )  # fmt: skip
+
+    return raise_error
+
+
+def _exp(x):
+    return apply("exp", x)
+
+
+def _log(x):
+    return apply("log", x)
+
+
+# -- the error function ----------------------------------------------------------------------------
+special("erf", 1, "erf_{code}({0})", meaning=_sympy("erf"),
+        partials=lambda x, out: (_exp(-x * x) * (2.0 / ROOT_PI),))  # fmt: skip
+special("erfc", 1, "erfc_{code}({0})", meaning=_sympy("erfc"),
+        partials=lambda x, out: (_exp(-x * x) * (-2.0 / ROOT_PI),))  # fmt: skip
+special("erfinv", 1, meaning=_sympy("erfinv"), domain=((-0.9, 0.9),),
+        partials=lambda x, out: (_exp(out * out) * (0.5 * ROOT_PI),))  # fmt: skip
+special("erfcinv", 1, meaning=lambda p: _sympy("erfinv")(1 - p), domain=((0.1, 1.9),),
+        partials=lambda x, out: (_exp(out * out) * (-0.5 * ROOT_PI),))  # fmt: skip
+
+
+def _density(x):
+    """The standard normal density."""
+    return _exp(-0.5 * x * x) / ROOT_TWO_PI
+
+
+special("ndtr", 1, "ndtr_{code}({0})",
+        meaning=lambda x: (1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2,
+        partials=lambda x, out: (_density(x),))  # fmt: skip
+special("ndtri", 1, meaning=lambda p: _sympy("sqrt")(2) * _sympy("erfinv")(2 * p - 1),
+        partials=lambda p, out: (_exp(0.5 * out * out) * ROOT_TWO_PI,),
+        domain=((0.1, 0.9),))  # fmt: skip
+special("log_ndtr", 1,
+        meaning=lambda x: _sympy("log")((1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2),
+        partials=lambda x, out: (_exp(-0.5 * x * x - out) / ROOT_TWO_PI,))  # fmt: skip
+
+# -- the logistic function and its kin -------------------------------------------------------------
+special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + _sympy("exp")(-x)),
+        partials=lambda x, out: (out * apply("expit", -x),))  # fmt: skip
+special("softplus", 1, "softplus_{code}({0})", reference=lambda x: np.logaddexp(x, x.dtype.type(0)),
+        meaning=lambda x: _sympy("log")(1 + _sympy("exp")(x)),
+        partials=lambda x, out: (apply("expit", x),))  # fmt: skip
+special("log_expit", 1, "(-softplus_{code}(-{0}))",
+        meaning=lambda x: -_sympy("log")(1 + _sympy("exp")(-x)),
+        partials=lambda x, out: (apply("expit", -x),))  # fmt: skip
+special("logit", 1, "logit_{code}({0})", domain=((0.05, 0.95),),
+        meaning=lambda p: _sympy("log")(p / (1 - p)),
+        partials=lambda p, out: (1.0 / (p * (1.0 - p)),))  # fmt: skip
+
+# -- the gamma function ----------------------------------------------------------------------------
+special("gamma", 1, meaning=_sympy("gamma"), domain=((0.3, 5.0),),
+        partials=lambda x, out: (out * apply("digamma", x),))  # fmt: skip
+special("gammaln", 1, meaning=_sympy("loggamma"), domain=((0.3, 9.0),),
+        partials=lambda x, out: (apply("digamma", x),))  # fmt: skip
+special("digamma", 1, meaning=_sympy("digamma"), domain=((0.3, 9.0),),
+        partials=lambda x, out: (apply("zeta", 2.0, x),))  # fmt: skip
+TABLE.scipy["psi"] = TABLE.scipy["digamma"]
+special("zeta", 2, domain=((1.5, 6.0), (0.4, 5.0)),
+        partials=lambda s, q, out: (without("zeta", "its exponent"),
+                                    -s * apply("zeta", s + 1.0, q)))  # fmt: skip
+
+
+def _beta_slope(p, q):
+    return apply("digamma", p + q) - apply("digamma", p)
+
+
+TABLE.scipy["_zeta"] = TABLE.scipy["zeta"]
+special("beta", 2, meaning=lambda a, b: _sympy("gamma")(a) * _sympy("gamma")(b)
+        / _sympy("gamma")(a + b), domain=((0.3, 4.0),),
+        partials=lambda a, b, out: (
+            -out * _beta_slope(a, b), -out * _beta_slope(b, a)))  # fmt: skip
+special("betaln", 2, meaning=lambda a, b: _sympy("loggamma")(a) + _sympy("loggamma")(b)
+        - _sympy("loggamma")(a + b), domain=((0.3, 4.0),),
+        partials=lambda a, b, out: (-_beta_slope(a, b), -_beta_slope(b, a)))  # fmt: skip
+
+
+def _gamma_density(a, x):
+    return _exp((a - 1.0) * _log(x) - x - apply("gammaln", a))
+
+
+special("gammainc", 2, domain=((0.3, 4.0), (0.2, 6.0)),
+        partials=lambda a, x, out: (apply("gammainc_da", a, x), _gamma_density(a, x)))  # fmt: skip
+special("gammaincc", 2, domain=((0.3, 4.0), (0.2, 6.0)),
+        partials=lambda a, x, out: (
+            -apply("gammainc_da", a, x), -_gamma_density(a, x)))  # fmt: skip
+special("gammainc_da", 2, reference=_numerically("gammainc", 0), domain=((0.3, 4.0), (0.2, 6.0)),
+        partials=lambda a, x, out: (
+            without("the derivative of gammainc", "the shape a second time"),
+            _gamma_density(a, x) * (_log(x) - apply("digamma", a))))  # fmt: skip
+
+
+def _beta_density(a, b, x):
+    log = (a - 1.0) * _log(x) + (b - 1.0) * apply("log1p", -x)
+    return _exp(log - apply("betaln", a, b))
+
+
+_SECOND = without("the derivative of betainc", "a shape a second time")
+special("betainc", 3, domain=((0.3, 4.0), (0.3, 4.0), (0.05, 0.95)),
+        partials=lambda a, b, x, out: (apply("betainc_da", a, b, x), apply("betainc_db", a, b, x),
+                                       _beta_density(a, b, x)))  # fmt: skip
+special("betainc_da", 3, reference=_numerically("betainc", 0),
+        partials=lambda a, b, x, out: (
+            _SECOND, _SECOND, _beta_density(a, b, x) * (_log(x) + _beta_slope(a, b))))  # fmt: skip
+special("betainc_db", 3, reference=_numerically("betainc", 1),
+        partials=lambda a, b, x, out: (
+            _SECOND, _SECOND,
+            _beta_density(a, b, x) * (apply("log1p", -x) + _beta_slope(b, a))))  # fmt: skip
+
+# -- entropies -------------------------------------------------------------------------------------
+special("xlogy", 2, "({zero} if (({0} == {zero}) & ({1} == {1})) else {0} * log_{code}({1}))",
+        meaning=lambda x, y: x * _sympy("log")(y), domain=((0.1, 3.0), (0.1, 3.0)),
+        partials=lambda x, y, out: (_log(y), x / y))  # fmt: skip
+special("xlog1py", 2, "({zero} if (({0} == {zero}) & ({1} == {1})) else {0} * log1p_{code}({1}))",
+        meaning=lambda x, y: x * _sympy("log")(1 + y), domain=((0.1, 3.0), (-0.8, 3.0)),
+        partials=lambda x, y, out: (apply("log1p", y), x / (1.0 + y)))  # fmt: skip
+special("entr", 1, "(-{0} * log_{code}({0}) if {0} > {zero} else "
+        "({zero} if {0} == {zero} else ({0} if {0} != {0} else {cast}(-np.inf))))",
+        meaning=lambda x: -x * _sympy("log")(x), domain=((0.1, 3.0),),
+        partials=lambda x, out: (-_log(x) - 1.0,))  # fmt: skip
+_DIVERGENCE = (
+    "(({0} * log_ratio_{code}({0}, {1}){rest}) if (({0} > {zero}) & ({1} > {zero})) else "
+    "({at_zero} if (({0} == {zero}) & ({1} >= {zero})) else "
+    "({0} + {1} if ({0} != {0}) | ({1} != {1}) else {cast}(np.inf))))"
+)
+special("rel_entr", 2, _DIVERGENCE.replace("{rest}", "").replace("{at_zero}", "{zero}"),
+        meaning=lambda x, y: x * _sympy("log")(x / y), domain=((0.1, 3.0), (0.1, 3.0)),
+        partials=lambda x, y, out: (_log(x / y) + 1.0, -x / y))  # fmt: skip
+special("kl_div", 2, _DIVERGENCE.replace("{rest}", " - {0} + {1}").replace("{at_zero}", "{1}"),
+        meaning=lambda x, y: x * _sympy("log")(x / y) - x + y, domain=((0.1, 3.0), (0.1, 3.0)),
+        partials=lambda x, y, out: (_log(x / y), 1.0 - x / y))  # fmt: skip
+
+
+# -- Bessel functions ------------------------------------------------------------------------------
+def _sign(x):
+    return apply("sign", x)
+
+
+special("i0", 1, meaning=_sympy("besseli", 0), partials=lambda x, out: (apply("i1", x),))
+special("i1", 1, meaning=_sympy("besseli", 1),
+        partials=lambda x, out: (select(x == 0.0, 0.5, apply("i0", x) - out / x),))  # fmt: skip
+special("i0e", 1, meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 0)(x),
+        domain=((0.2, 4.0),),  # where the meaning needs no absolute value
+        partials=lambda x, out: (apply("i1e", x) - _sign(x) * out,))  # fmt: skip
+special("i1e", 1, meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 1)(x),
+        domain=((0.2, 4.0),),
+        partials=lambda x, out: (
+            select(x == 0.0, 0.5, apply("i0e", x) - out * (_sign(x) + 1.0 / x)),))  # fmt: skip
+special("j0", 1, meaning=_sympy("besselj", 0), partials=lambda x, out: (-apply("j1", x),))
+special("j1", 1, meaning=_sympy("besselj", 1),
+        partials=lambda x, out: (select(x == 0.0, 0.5, apply("j0", x) - out / x),))  # fmt: skip
+
+
+# -- composites ------------------------------------------------------------------------------------
+def polygamma(n: int, x: Value) -> Value:
+    """The n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x)."""
+    if n == 0:
+        return apply("digamma", x)
+    return apply("zeta", float(n + 1), x) * ((-1.0) ** (n + 1) * math.factorial(n))
+
+
+def _largest(x: Value, axis) -> Value:
+    from graphad.ops.numpy_math import amax
+
+    top = amax(x, axis=axis, keepdims=True)
+    top = select(apply("isfinite", top), top, 0.0)
+    return add(x, "stop_gradient", [top])
+
+
+def logsumexp(x: Value, axis=None, b=None, keepdims=False) -> Value:
+    """log(sum(b exp(x))), shifted by the largest x."""
+    from graphad.ops.numpy_math import sum_
+    from graphad.ops.numpy_shape import squeeze
+
+    top = _largest(x, axis)
+    terms = _exp(x - top)
+    if b is not None:
+        terms = apply("mul", terms, b)
+    out = _log(sum_(terms, axis=axis, keepdims=True)) + top
+    if keepdims:
+        return out
+    return squeeze(out, axis if axis is not None else tuple(range(x.ndim)))
+
+
+def softmax(x: Value, axis=None) -> Value:
+    """exp(x) / sum(exp(x)), shifted by the largest x."""
+    from graphad.ops.numpy_math import sum_
+
+    terms = _exp(x - _largest(x, axis))
+    return terms / sum_(terms, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Value, axis=None) -> Value:
+    """x - logsumexp(x)."""
+    from graphad.ops.numpy_math import sum_
+
+    shifted = x - _largest(x, axis)
+    return shifted - _log(sum_(_exp(shifted), axis=axis, keepdims=True))
+
+
+__all__ = ["log_softmax", "logsumexp", "polygamma", "softmax"]
