@@ -106,6 +106,9 @@ def test_special_values(name, dtype, regime):
         else:
             xs = [a.ravel() for a in np.meshgrid(points, points)]
         want = ufunc(*xs)
+    if name == "kl_div":  # SciPy's overflows where the quotient does
+        fine = np.isfinite(want)
+        xs, want = [x[fine] for x in xs], want[fine]
     xs = [np.ascontiguousarray(x) for x in xs]
     got = ga.function(lambda *a: ufunc(*a))(*xs)
     assert got.dtype == want.dtype

@@ -5,6 +5,8 @@ The logistic function and its kin, the error function and the normal distributio
 
 from __future__ import annotations
 
+import math
+
 from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_product, two_sum
 from graphad.emit.vecmath import (
     BODIES,
@@ -105,8 +107,9 @@ def ndtr(x: Real) -> Real:
 def log_ratio(x: Real, y: Real) -> Real:
     """log(x / y) for positive numbers, also where the quotient overflows or is subnormal."""
     r = x / y
-    whole = x.f.bias // 2
-    large, small = r == math.inf, r < x.f.smallest_normal
+    whole = 600 if x.f is DOUBLE else 75
+    large = x.b.and_(r == math.inf, x < math.inf)
+    small = x.b.and_(r < x.f.smallest_normal, y < math.inf)
     one = x.like(1.0)
     up = x.like(2.0**-whole).where(large, x.like(2.0**whole).where(small, one))
     down = x.like(2.0**whole).where(large, x.like(2.0**-whole).where(small, one))
