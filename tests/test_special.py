@@ -131,7 +131,7 @@ def test_scipys_own_ufuncs_are_traced():
 
 
 def test_names_in_the_module():
-    with pytest.raises(AttributeError, match="has no .erff."):
+    with pytest.raises(AttributeError, match="has no"):
         ga.special.erff  # noqa: B018
     assert ga.special.erf.__name__ == "erf"
     assert "betainc" in dir(ga.special)

@@ -18,6 +18,9 @@ from pathlib import Path
 MAGIC = b"graphad2"
 
 
+BODIES = ("real.py", "vecmath.py", "vecspecial.py", "coefficients.py")
+
+
 @lru_cache(maxsize=1)
 def build_key() -> str:
     """What every kernel depends on besides its source: LLVM's version, the CPU, the platform."""
@@ -33,7 +36,7 @@ def language_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
     files = [here / n for n in ("primitives.py", "translate.py", "build.py")]
-    files += [here.parent / "emit" / n for n in ("real.py", "vecmath.py", "coefficients.py")]
+    files += [here.parent / "emit" / n for n in BODIES]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
