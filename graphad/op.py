@@ -43,6 +43,7 @@ class Op:
         or one for each dtype kind; {cast} is the result's dtype,
         {code} the operands'
     takes: 'float' (integers are promoted to float64), 'same', or 'bool'
+    scratch(specs, params) -> Specs of the memory that a routine works in
     domain: for tests, an interval for each argument
     """
 
@@ -61,6 +62,7 @@ class Op:
     lowering: str = "loop"
     takes: str = "same"
     cost: int = 1
+    scratch: Callable[..., Any] | None = None
     domain: tuple = ((-3.0, 3.0),)
 
     def __post_init__(self):

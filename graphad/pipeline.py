@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
+from graphad.emit.routines import routine
 from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
 from graphad.emit.small_loop import straight_loop, takes_loop
 from graphad.errors import NOWHERE, GraphIndexError, ShapeError
@@ -18,7 +19,7 @@ from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
-from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, check_program
+from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, Routine, check_program
 from graphad.ops.cost import operations
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor, gate
@@ -125,6 +126,8 @@ class Lowered:
                 kernel = write_nest(region, program.buffers)
             elif isinstance(region, (Repeat, Choice)):
                 kernel = Inner(tuple(self._kernels(p) for p in region.inner))
+            elif isinstance(region, Routine):
+                kernel = routine(region)
             if self.fastmath and isinstance(kernel, Kernel):
                 kernel = replace(kernel, source=FASTMATH + kernel.source)
             found.append(kernel)

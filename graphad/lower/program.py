@@ -312,6 +312,36 @@ class Choice:
         return "\n".join([f"choose by b{self.index}", *cases])
 
 
+@dataclass(frozen=True)
+class Routine:
+    """An operation by a kernel written by hand (emit/routines.py), with memory to work in."""
+
+    name: str
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    scratch: tuple[int, ...]
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+    params: tuple[tuple[str, Any], ...]
+    where: Where = NOWHERE
+
+    def param(self, name: str) -> Any:
+        """The value of one parameter."""
+        return dict(self.params)[name]
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from."""
+        return set(self.operands)
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to."""
+        return {*self.results, *self.scratch}
+
+    def __str__(self):
+        outs = ", ".join(f"b{b}" for b in self.results)
+        return f"{outs} = {self.name}({', '.join(f'b{b}' for b in self.operands)})"
+
+
 def _indented(stage) -> str:
     return "\n".join(f"    {line}" for line in str(stage).split("\n"))
 

@@ -30,6 +30,7 @@ from graphad.lower.program import (
     Product,
     Program,
     Repeat,
+    Routine,
     Statement,
     Store,
     fixed,
@@ -165,6 +166,8 @@ class Assembly:
 
     # -- special regions -------------------------------------------------------------------------
     def _special(self, node: Node) -> list[Any]:
+        if kind_of(node) == "routine":
+            return self._routine(node)
         return getattr(self, f"_{node.op.name}")(node)
 
     def _concatenate(self, node: Node) -> list[Any]:
@@ -257,6 +260,23 @@ class Assembly:
         )  # fmt: skip
         fills = [Fill(y, node.where) for y in region.ys] if region.may_stop else []
         return [*fills, region]
+
+    def _routine(self, node: Node) -> list[Any]:
+        """A region whose kernel is written by hand; results that nobody reads get a place too."""
+        graph, op = self.graph, node.op
+        specs = [graph.nodes[a].spec for a in node.args]
+        if isinstance(node.spec, Spec):
+            found, outs = [self.buffer_of[node.id]], [node.spec]
+        else:
+            found, outs = self._results(node), list(node.spec)
+        for k, spec in enumerate(outs):
+            if found[k] < 0:
+                found[k] = self._new_buffer(spec, "temporary", where=node.where)
+        scratch = op.scratch(specs, node.options) if op.scratch else []
+        spare = tuple(self._new_buffer(s, "temporary", where=node.where) for s in scratch)
+        operands = tuple(self._flat(a) for a in node.args)
+        return [Routine(op.name, operands, tuple(found), spare, tuple(specs), tuple(outs),
+                        node.params, node.where)]  # fmt: skip
 
     def _switch(self, node: Node) -> list[Any]:
         index, *operands = (self._flat(a) for a in node.args)

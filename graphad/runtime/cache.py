@@ -35,7 +35,7 @@ def build_key() -> str:
 def language_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
-    files = [here / n for n in ("primitives.py", "translate.py", "build.py")]
+    files = [here / n for n in ("primitives.py", "translate.py", "build.py", "functions.py")]
     files += [here.parent / "emit" / n for n in BODIES]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 

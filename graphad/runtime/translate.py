@@ -282,6 +282,8 @@ class _Translator:
             return Typed(code, self._power(code, a, c))
         if name in ("FloorDiv", "Mod"):
             return Typed(code, self._floor_divided(code, a, c, name == "Mod"))
+        if name == "RShift":
+            return Typed(code, (b.lshr if code[0] == "u" else b.ashr)(a, c))
         made = {"Add": b.add, "Sub": b.sub, "Mult": b.mul, "BitAnd": b.and_,
                 "BitOr": b.or_, "BitXor": b.xor, "LShift": b.shl}[name]  # fmt: skip
         return Typed(code, made(a, c))

@@ -10,7 +10,15 @@ import numpy as np
 
 from graphad.errors import GraphadError, NotCoveredError, TraceError
 from graphad.op import TABLE
-from graphad.ops import indexing, numpy_math, numpy_products, numpy_shape, rounding
+from graphad.ops import (
+    indexing,
+    numpy_math,
+    numpy_order,
+    numpy_products,
+    numpy_shape,
+    numpy_stats,
+    rounding,
+)
 from graphad.ops.value import Value, convert, lift, operator
 from graphad.spec import _needs_number
 
@@ -278,6 +286,8 @@ for _n, _f in {
     "trace": numpy_math.trace, "ravel": numpy_shape.ravel, "flatten": numpy_shape.ravel,
     "swapaxes": numpy_shape.swapaxes, "squeeze": numpy_shape.squeeze,
     "repeat": numpy_shape.repeat, "take": numpy_shape.take, "diagonal": numpy_shape.diagonal,
-    "copy": numpy_shape.copy,
+    "copy": numpy_shape.copy, "any": numpy_order.any_, "all": numpy_order.all_,
+    "cumprod": numpy_stats.cumprod, "round": numpy_stats.round_,
+    "argsort": numpy_order.argsort, "searchsorted": numpy_order.searchsorted,
 }.items():  # fmt: skip
     _method(_n, _f)
