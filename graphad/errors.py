@@ -37,6 +37,12 @@ def _numpy_folder() -> str:
     return os.path.dirname(os.path.abspath(numpy.__file__)) + os.sep
 
 
+def _numpy_linalg_error() -> type[Exception]:
+    import numpy
+
+    return numpy.linalg.LinAlgError
+
+
 _INTERNAL = (_PACKAGE, _numpy_folder(), "<__array_function__", "<frozen")
 
 
@@ -97,6 +103,10 @@ class DerivativeError(GraphadError, TypeError):
 
 class GraphIndexError(GraphadError, IndexError):
     """An index outside its axis."""
+
+
+class LinAlgError(GraphadError, _numpy_linalg_error()):
+    """A matrix that cannot be factored, or solved with."""
 
 
 class CheckError(GraphadError, ValueError):

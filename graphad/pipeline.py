@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit import lapack  # noqa: F401 - declares its routines
 from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
 from graphad.emit.routines import routine
 from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
 from graphad.emit.small_loop import straight_loop, takes_loop
-from graphad.errors import NOWHERE, GraphIndexError, ShapeError
+from graphad.errors import NOWHERE, GraphIndexError, LinAlgError, ShapeError
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
@@ -180,6 +181,19 @@ class Lowered:
         return Compiled(self, image, inputs, outputs)
 
 
+LINALG = {
+    executor.SINGULAR: ("Singular matrix", "check the matrix, or np.linalg.lstsq and pinv"),
+    executor.NOT_POSITIVE: (
+        "Matrix is not positive definite",
+        "add a small multiple of the identity",
+    ),
+    executor.NOT_CONVERGED: (
+        "the iteration did not converge",
+        "look for nan and inf in the matrix",
+    ),
+}
+
+
 def _canonical(leaf, spec: Spec):
     """A leaf whose type and dtype object are those that a plan expects."""
     if spec.ndim == 0:
@@ -230,7 +244,16 @@ class Compiled:
             return self._index_error()
         if status == executor.NO_MEMORY:
             return MemoryError(f"graphad: no memory for a call of {self.lowered.name}")
+        if status in LINALG:
+            return self._linalg_error(status)
         return self._shape_error(leaves, status)
+
+    def _linalg_error(self, status: int) -> np.linalg.LinAlgError:
+        """NumPy's error of a matrix that cannot be factored or solved with."""
+        region = self.image.regions[int(self.image.data[executor.FAILED])]
+        problem, fix = LINALG[status]
+        name = getattr(region, "name", "linear algebra")
+        return LinAlgError(name, problem, where=region.where, fix=fix)
 
     def _shape_error(self, leaves, status) -> ShapeError:
         """The error of symbolic dims that do not fit this call."""

@@ -61,7 +61,7 @@ def _accumulate(totals, node, ct):
 
 
 def _wanted(builder, node: Node, active) -> list[int]:
-    linear = node.op.linear_args
+    linear = None if node.op.jvp is not None else node.op.linear_args
     return [
         i
         for i, a in enumerate(node.args)
@@ -81,7 +81,9 @@ def transposed(builder: Builder, node: Node, ct: Value, active) -> list[tuple[in
     if not wanted:
         return []
     args = [Value(builder, a) for a in node.args]
-    if op.transpose is not None:
+    linear = op.linear_args
+    by_jvp = op.jvp is not None and linear is not None and not set(wanted) <= set(linear)
+    if op.transpose is not None and not by_jvp:
         specs = [a.spec for a in args]
         return [(node.args[i], op.transpose(ct, i, args, specs, node.options)) for i in wanted]
     if op.partials is not None:

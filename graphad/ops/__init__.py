@@ -3,8 +3,10 @@
 from graphad.ops import (
     array,
     control,
+    factor,
     linalg,
     numpy_joins,
+    numpy_linalg,
     numpy_math,
     numpy_order,
     numpy_products,
@@ -20,8 +22,10 @@ from graphad.ops import (
 __all__ = [
     "array",
     "control",
+    "factor",
     "linalg",
     "numpy_joins",
+    "numpy_linalg",
     "numpy_math",
     "numpy_order",
     "numpy_products",

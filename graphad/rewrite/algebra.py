@@ -119,7 +119,7 @@ def fold_constants(node: Node, args, params, alone):
     return const(args[0], np.asarray(out).item(), Spec(args[0].shape, node.spec.dtype))
 
 
-@rule("alias", "stop_gradient")
+@rule("alias", "stop_gradient", "attached")
 def _transparent(node, args, params, alone):
     return args[0]
 

@@ -34,6 +34,7 @@ COUNTERS = Counters()
 FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
 FUNCTION = "# function: "  # then its name, then the source
 SPECIAL = re.compile(r"\bspecial_(\w+)\(")
+LIBRARY = re.compile(r"\blapack_(\w+)\(")
 REDUCTION = "# reduction: "  # then its word, instead of a source
 REDUCTIONS = re.compile(
     r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|rows_f[48]|(?:weighted_)?columns_f[48])\("
@@ -85,6 +86,8 @@ def build(sources: Iterable[str], keep: bool = True) -> None:
 def with_functions(sources: Iterable[str]) -> list[str]:
     """The sources, and before them those of our functions that they call; SciPy's are announced."""
     sources = list(sources)
+    for name in {n for s in sources for n in LIBRARY.findall(s)}:
+        llvm.add_symbol(functions.lapack_symbol(name), functions.lapack_address(name))
     found: dict[str, str] = {}
     todo = [n for s in sources for n in SPECIAL.findall(s)]
     while todo:

@@ -3,6 +3,7 @@
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -83,6 +84,12 @@ def fail(status):
         raise ValueError("graphad: an argument has another shape than the compiled one")
     if status == 3:
         raise MemoryError("graphad: no memory for a call")
+    if status == 5:
+        raise np.linalg.LinAlgError("Singular matrix")
+    if status == 6:
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    if status == 7:
+        raise np.linalg.LinAlgError("the iteration did not converge")
     raise ValueError("graphad: a slice reaches over the end of a symbolic dim")
 
 

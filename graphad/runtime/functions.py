@@ -7,7 +7,10 @@ compiled once each and found by their symbol, like the reductions. All take and 
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
+import importlib.util
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 # Our name: SciPy's, and the number of arguments.
@@ -206,9 +209,38 @@ OURS = {
     "betainc_da": _BETAINC_D.format(first="not turned"),
     "betainc_db": _BETAINC_D.format(first="turned"),
 }
+LAPACK = {"potrf": 5, "trsm": 11, "getrf": 6, "syevd": 11, "geqrf": 8, "orgqr": 9, "gesdd": 14}
 ARITY = {name: count for name, (_, count) in SCIPY.items()} | {
     "zeta": 2, "gammainc_da": 2, "betainc_da": 3, "betainc_db": 3,
 }  # fmt: skip
+
+
+def lapack_symbol(name: str) -> str:
+    """What kernels call a function of BLAS or LAPACK."""
+    return f"graphad_lapack_{name}"
+
+
+@lru_cache(maxsize=64)
+def lapack_address(name: str) -> int:
+    """The address of SciPy's function of BLAS or LAPACK."""
+    module = cython("cython_blas" if name[1:] in ("trsm", "gemm") else "cython_lapack")
+    return capsule_address(module.__pyx_capi__[name])
+
+
+@lru_cache(maxsize=2)
+def cython(name: str) -> Any:
+    """A module of scipy.linalg alone: the package takes a tenth of a second to import."""
+    package = importlib.util.find_spec("scipy")
+    folder = Path((package and package.origin) or "").parent / "linalg"
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        if (folder / f"{name}{suffix}").exists():
+            place = str(folder / f"{name}{suffix}")
+            spec = importlib.util.spec_from_file_location(f"scipy.linalg.{name}", place)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    return importlib.import_module(f"scipy.linalg.{name}")
 
 
 def symbol_of(name: str) -> str:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.machinery
-import importlib.util
 import os
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +16,7 @@ from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Program
 from graphad.runtime import executor as x
 from graphad.runtime.build import build, cores, kernel_address
-from graphad.runtime.functions import capsule_address
+from graphad.runtime.functions import lapack_address
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim, size_of
 
@@ -34,25 +31,8 @@ def _addresses() -> tuple[int, int, int, int]:
     )
 
 
-def _cython_blas() -> Any:
-    """SciPy's BLAS, without the rest of scipy.linalg, which takes a tenth of a second to import."""
-    package = importlib.util.find_spec("scipy")
-    folder = Path((package and package.origin) or "").parent / "linalg"
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        if (folder / f"cython_blas{suffix}").exists():
-            place = str(folder / f"cython_blas{suffix}")
-            spec = importlib.util.spec_from_file_location("scipy.linalg.cython_blas", place)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    return importlib.import_module("scipy.linalg.cython_blas")
-
-
-@lru_cache(maxsize=2)
 def _gemm(code: str) -> int:
-    name = {"f8": "dgemm", "f4": "sgemm"}[code]
-    return capsule_address(_cython_blas().__pyx_capi__[name])
+    return lapack_address({"f8": "dgemm", "f4": "sgemm"}[code])
 
 
 _free = ctypes.CDLL(None).free

@@ -646,6 +646,21 @@ for _n, _count in functions.ARITY.items():
     WORDS[f"special_{_n}"] = Primitive(("f8",) * _count, "f8", _make_special(_n, _count))
 
 
+def _make_lapack(name, count):
+    """A function of BLAS or LAPACK: all its arguments are addresses."""
+
+    def call(b, *values):
+        b.call(declared(b, functions.lapack_symbol(name), ir.VoidType(), [I64] * count), values)
+
+    return call
+
+
+for _n, _count in functions.LAPACK.items():
+    for _prefix in "ds":
+        _name = f"{_prefix}{_n}"
+        WORDS[f"lapack_{_name}"] = Primitive(("i8",) * _count, None, _make_lapack(_name, _count))
+
+
 def _typed_words():
     for code in STORED:
         WORDS[f"load_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, True))

@@ -1,0 +1,340 @@
+"""NumPy's and SciPy's linear algebra, composed from the factorisations."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.linalg import _linalg as results  # type: ignore[attr-defined]
+
+from graphad.errors import NotCoveredError, ShapeError
+from graphad.ops import factor
+from graphad.ops.array import require_static
+from graphad.ops.factor import diagonal_of, identity, product, row, swapped
+from graphad.ops.indexing import index
+from graphad.ops.numpy_math import amax, amin, prod, sum_
+from graphad.ops.numpy_products import matmul, norm
+from graphad.ops.numpy_shape import moveaxis, value
+from graphad.ops.value import (
+    Value,
+    _first_value,
+    add,
+    apply,
+    broadcast_to,
+    convert,
+    lift,
+    promoted,
+    public,
+    reshape,
+    select,
+)
+from graphad.spec import broadcast_shapes, same_dim
+
+SPD = "A44 @ A44.T + 3 * np.eye(4)"
+BATCH = "A242 @ np.swapaxes(A242, -1, -2) + 2 * np.eye(4)"
+WELL = "A44 + 7 * np.eye(4)"
+
+
+# -- arguments -----------------------------------------------------------------------------------
+def matrix(operation: str, a, square: bool = False) -> Value:
+    """A batch of float matrices."""
+    x = value(a)
+    x = x if x.dtype.kind == "f" else convert(x, "f8")
+    if x.ndim < 2 or (square and not same_dim(x.shape[-1], x.shape[-2])):
+        raise ShapeError(operation, "takes square matrices" if square else "takes matrices",
+                         expected="(..., n, n)" if square else "(..., m, n)",
+                         got=f"shape {x.shape}", fix="reshape it, or add axes")  # fmt: skip
+    return x
+
+
+def _together(operation, a, b) -> tuple[Value, Value]:
+    """Matrix and right-hand sides of one dtype and batch."""
+    like = _first_value([a, b])
+    x, y = promoted(operation, [lift(like, a), lift(like, b)], "float")
+    matrix(operation, x, square=True)
+    return x, y
+
+
+def _columns(operation, x: Value, y: Value, vectors: bool) -> tuple[Value, Value]:
+    """Both with a common batch, y with columns."""
+    y = reshape(y, (*y.shape, 1)) if vectors else y
+    if y.ndim < 2 or not same_dim(y.shape[-2], x.shape[-1]):
+        raise ShapeError(operation, "the right-hand side has another length than the matrix",
+                         expected=f"{x.shape[-1]} rows", got=f"shape {y.shape}",
+                         fix="b[..., None] for one column")  # fmt: skip
+    batch = broadcast_shapes(operation, x.shape[:-2], y.shape[:-2])
+    return (broadcast_to(x, (*batch, *x.shape[-2:]), operation),
+            broadcast_to(y, (*batch, *y.shape[-2:]), operation))  # fmt: skip
+
+
+# -- solves --------------------------------------------------------------------------------------
+@public(np.linalg.solve, examples=[f"f({WELL}, A4)", f"f({WELL}, A43)", f"f({BATCH}, A4[:, None])",
+                                   f"f({WELL}, A242)"])  # fmt: skip
+def linalg_solve(a, b):
+    """As np.linalg.solve; a singular matrix is a LinAlgError."""
+    x, y = _together("solve", a, b)
+    vectors = y.ndim == 1
+    x, y = _columns("solve", x, y, vectors)
+    out = factor.solved(x, y)
+    return reshape(out, out.shape[:-1]) if vectors else out
+
+
+@public(np.linalg.inv, examples=[f"f({WELL})", f"f({BATCH})"])
+def inv(a):
+    """As np.linalg.inv."""
+    x = matrix("inv", a, square=True)
+    require_static("inv", x.shape[-1:])
+    return factor.solved(x, identity(x, x.shape[-1]))
+
+
+def _log_abs_and_sign(x: Value) -> tuple[Value, Value, list[Value]]:
+    factors, order = factor.lu(x)
+    diagonal = diagonal_of(factors)
+    swaps = _odd(order)
+    signs = prod(apply("sign", diagonal), axis=-1) * convert(1 - 2 * swaps, x.dtype)
+    logs = sum_(apply("log", apply("abs", diagonal)), axis=-1)
+    return logs, signs, [x, factors, order]
+
+
+def _odd(order: Value) -> Value:
+    """Whether each permutation is odd: by its number of inversions."""
+    n = order.shape[-1]
+    require_static("det", (n,))
+    later = np.triu(np.ones((n, n), bool), 1)
+    inverted = apply("greater", reshape(order, (*order.shape, 1)), row(order, n))
+    count = sum_(select(later, inverted, False), axis=(-2, -1))
+    return apply("remainder", count, 2)
+
+
+def _constant(x: Value) -> Value:
+    return add(x, "stop_gradient", [x])
+
+
+@public(np.linalg.slogdet, examples=[f"f({WELL})[1]", f"f({BATCH})[1]", "f(A44)[0]"])
+def slogdet(a):
+    """As np.linalg.slogdet; the derivative of log|det a| is tr(a^-1 da)."""
+    x = matrix("slogdet", a, square=True)
+    logs, signs, rest = _log_abs_and_sign(x)
+    logdet = factor.attached(_constant(logs), *rest, rule="logdet")
+    return results.SlogdetResult(_constant(signs), logdet)
+
+
+@public(np.linalg.det, examples=["f(A44)", f"f({BATCH})", "f(A34[:, :3])", "f(A34[:2, :2])"])
+def det(a):
+    """As np.linalg.det. Up to three rows it is a polynomial, with every derivative; beyond, the
+    derivative is det(a) tr(a^-1 da), which a singular matrix has not."""
+    x = matrix("det", a, square=True)
+    n = x.shape[-1]
+    require_static("det", (n,))
+    if n <= 3:
+        return _small_det(x, n)
+    factors, order = factor.lu(x)
+    signs = convert(1 - 2 * _odd(order), x.dtype)
+    out = prod(diagonal_of(factors), axis=-1) * signs
+    return factor.attached(_constant(out), x, factors, order, rule="det")
+
+
+def _small_det(x: Value, n: int) -> Value:
+    def at(i, j):
+        return index(x, (..., i, j))
+
+    if n == 0:
+        return prod(sum_(x, axis=-1), axis=-1)
+    if n == 1:
+        return at(0, 0)
+    if n == 2:
+        return at(0, 0) * at(1, 1) - at(0, 1) * at(1, 0)
+    return (at(0, 0) * (at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1))
+            - at(0, 1) * (at(1, 0) * at(2, 2) - at(1, 2) * at(2, 0))
+            + at(0, 2) * (at(1, 0) * at(2, 1) - at(1, 1) * at(2, 0)))  # fmt: skip
+
+
+# -- factorisations ------------------------------------------------------------------------------
+@public(np.linalg.cholesky, examples=[f"f({SPD})", f"f({BATCH})", f"f({SPD}, upper=True)"])
+def cholesky(a, /, *, upper=False):
+    """As np.linalg.cholesky, of the lower triangle (or the upper); the derivative is that of a
+    symmetric matrix. A matrix that is not positive definite is a LinAlgError."""
+    x = matrix("cholesky", a, square=True)
+    x = swapped(x) if upper else x
+    out = add(x, "cholesky", [x])
+    return swapped(out) if upper else out
+
+
+def _symmetric_from(x: Value, UPLO: str) -> Value:
+    if UPLO.upper() not in ("L", "U"):
+        raise NotCoveredError("eigh", "unknown UPLO", expected="'L' or 'U'", got=repr(UPLO),
+                              fix="UPLO='L'")  # fmt: skip
+    return swapped(x) if UPLO.upper() == "U" else x
+
+
+@public(
+    np.linalg.eigh, examples=[f"f({SPD})[0]", f"np.abs(f({SPD})[1])", f"f({BATCH}).eigenvalues"]
+)
+def eigh(a, UPLO="L"):
+    """As np.linalg.eigh. Where eigenvalues are equal their vectors have no derivative, and what
+    they share is taken as 0; functions that do not depend on the choice stay right."""
+    x = _symmetric_from(matrix("eigh", a, square=True), UPLO)
+    return results.EighResult(*factor.eigh(x))
+
+
+@public(np.linalg.eigvalsh, examples=[f"f({SPD})", f"f({BATCH}, 'U')"])
+def eigvalsh(a, UPLO="L"):
+    """As np.linalg.eigvalsh."""
+    return eigh(a, UPLO)[0]
+
+
+@public(np.linalg.qr, examples=["np.abs(f(A43)[0])", "np.abs(f(A43).R)", "np.abs(f(A44, 'r'))",
+                                "np.abs(f(A242)[1])"])  # fmt: skip
+def qr(a, mode="reduced"):
+    """As np.linalg.qr in the modes 'reduced' and 'r'."""
+    if mode not in ("reduced", "r"):
+        raise NotCoveredError("qr", "this mode is not covered", expected="'reduced' or 'r'",
+                              got=repr(mode), fix="mode='reduced'")  # fmt: skip
+    q, r = factor.qr(matrix("qr", a))
+    return r if mode == "r" else results.QRResult(q, r)
+
+
+@public(np.linalg.svd, examples=["f(A34, full_matrices=False)[1]", "np.abs(f(A43, False)[0])",
+                                 "np.abs(f(A34, False).Vh)", "f(A242, True, False)"])  # fmt: skip
+def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
+    """As np.linalg.svd with full_matrices=False, or of square matrices. Where singular values are
+    equal the derivative of their vectors leaves out what they share, as in eigh."""
+    x = matrix("svd", a)
+    if full_matrices and compute_uv and x.shape[-1] != x.shape[-2]:
+        raise NotCoveredError("svd", "the full bases are not covered",
+                              expected="full_matrices=False", got="full_matrices=True",
+                              fix="np.linalg.svd(a, full_matrices=False)")  # fmt: skip
+    u, s, vh = factor.svd(x)
+    return results.SVDResult(u, s, vh) if compute_uv else s
+
+
+@public(np.linalg.svdvals, examples=["f(A34)"])
+def svdvals(x, /):
+    """As np.linalg.svdvals."""
+    return svd(x, compute_uv=False)
+
+
+@public(np.linalg.pinv, examples=["f(A34)", "f(A43)", "f(A242)"])
+def pinv(a, rcond=None, hermitian=False, *, rtol=None):
+    """As np.linalg.pinv; the derivative is that of matrices of the same rank."""
+    x = matrix("pinv", a)
+    return _pinv(x, rcond if rcond is not None else rtol)
+
+
+def _pinv(x: Value, rcond) -> Value:
+    if rcond is None:
+        rcond = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+    u, s, vh = factor.svd(_constant(x))
+    cutoff = amax(s, axis=-1, keepdims=True) * rcond
+    inverse = select(s > cutoff, 1.0 / select(s > cutoff, s, 1.0), 0.0)
+    out = product(swapped(vh) * row(inverse, vh.shape[-1]), swapped(u))
+    return factor.attached(_constant(out), x, rule="pinv")
+
+
+@public(np.linalg.lstsq, examples=["f(A43, A4, rcond=None)[0]", "f(A34, A3)[0]",
+                                   "f(A43, A44, rcond=None)[1]"])  # fmt: skip
+def lstsq(a, b, rcond=None):
+    """As np.linalg.lstsq: (solution, residuals, rank, singular values)."""
+    like = _first_value([a, b])
+    x, y = promoted("lstsq", [lift(like, a), lift(like, b)], "float")
+    vectors = y.ndim == 1
+    y = reshape(y, (y.shape[0], 1)) if vectors else y
+    m, n = x.shape
+    tolerance = max(m, n) * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    s = factor.svd(x)[1]
+    rank = sum_(s > amax(s) * tolerance)
+    out = matmul(_pinv(x, tolerance), y)
+    residuals = sum_((matmul(x, out) - y) ** 2, axis=0)
+    if m <= n:
+        residuals = index(residuals, slice(0, 0))
+    out = reshape(out, (n,)) if vectors else out
+    return out, residuals, rank, s
+
+
+# -- powers and norms ----------------------------------------------------------------------------
+@public(np.linalg.matrix_power, examples=["f(A44, 3)", "f(A44, 0)", f"f({WELL}, -2)"])
+def matrix_power(a, n):
+    """As np.linalg.matrix_power: by repeated squaring."""
+    x = matrix("matrix_power", a, square=True)
+    if n == 0:
+        return broadcast_to(identity(x, x.shape[-1]), x.shape)
+    if n < 0:
+        x, n = inv(x), -n
+    out = None
+    while n:
+        if n & 1:
+            out = x if out is None else product(out, x)
+        n >>= 1
+        x = product(x, x) if n else x
+    return out
+
+
+@public(np.linalg.multi_dot, examples=["f([A34, A43, A34])", "f([A4, A43, A34, A4])"])
+def multi_dot(arrays, *, out=None):
+    """As np.linalg.multi_dot, in the cheapest order."""
+    import opt_einsum
+
+    like = _first_value(arrays)
+    values = [lift(like, a) for a in arrays]
+    labels, letter = [], ord("a")
+    for k, v in enumerate(values):
+        first = k == 0 and v.ndim == 1
+        labels.append(chr(letter) if v.ndim == 1 else chr(letter) + chr(letter + 1))
+        letter += 0 if first else 1
+    shapes = [v.shape for v in values]
+    ends = "".join(c for c in "".join(labels) if "".join(labels).count(c) == 1)
+    text = ",".join(labels) + "->" + ends
+    if not all(isinstance(d, int) for s in shapes for d in s):
+        return functools.reduce(matmul, values)
+    path: Any = opt_einsum.contract_path(text, *shapes, shapes=True)[0]
+    for i, j in path:
+        i, j = sorted((i, j))
+        right, left = values.pop(j), values.pop(i)
+        b, a = labels.pop(j), labels.pop(i)
+        if a[-1] != b[0]:
+            left, right, a, b = right, left, b, a
+        values.append(matmul(left, right))
+        labels.append(a[:-1] + b[1:])
+    return values[0]
+
+
+def _matrix_norm(x: Value, ord, axes, keepdims) -> Value:
+    """Norms of matrices that are not the Frobenius norm."""
+    if ord in (1, -1, np.inf, -np.inf):
+        inner, outer = axes if ord in (1, -1) else axes[::-1]
+        sums = sum_(apply("abs", x), axis=inner, keepdims=True)
+        pick = amax if ord in (1, np.inf) else amin
+        out = pick(sums, axis=(inner, outer) if keepdims else outer, keepdims=True)
+        return (
+            out if keepdims else reshape(out, [d for k, d in enumerate(x.shape) if k not in axes])
+        )
+    s = factor.svd(moveaxis(x, axes, (-2, -1)))[1]
+    by_values = {2: amax, -2: amin, "nuc": sum_}
+    if ord not in by_values:
+        raise NotCoveredError("linalg.norm", f"there is no matrix norm ord={ord!r}",
+                              expected="None, 'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
+                              got=repr(ord), fix="ord='fro'")  # fmt: skip
+    out = by_values[ord](s, axis=-1)
+    if keepdims:
+        out = reshape(out, [1 if k in axes else d for k, d in enumerate(x.shape)])
+    return out
+
+
+@public(np.linalg.norm, examples=["f(A4)", "f(A34)", "f(A34, axis=1)", "f(A4, 1)",
+        "f(A34, np.inf, axis=0)", "f(A34, 'fro')", "f(A4, 3)", "f(A34, 1)", "f(A34, -np.inf)",
+        "f(A34, 2)", "f(A34, 'nuc')", "f(A234, -2, axis=(0, 2), keepdims=True)",
+        "f(A234, 1, axis=(2, 0))"])  # fmt: skip
+def linalg_norm(x, ord=None, axis=None, keepdims=False):
+    """As np.linalg.norm: vectors in any order, matrices in every one that NumPy has.
+
+    The gradient of the 2-norm at 0 is 0.
+    """
+    v = value(x)
+    v = v if v.dtype.kind == "f" else convert(v, "f8")
+    axes = tuple(range(v.ndim)) if axis is None else axis
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    axes = tuple(a % v.ndim for a in axes)
+    if len(axes) == 2 and ord not in (None, "fro"):
+        return _matrix_norm(v, ord, axes, keepdims)
+    return norm(v, ord, axis, keepdims)
