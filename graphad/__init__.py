@@ -7,7 +7,7 @@ np.float64(0.8414709848078965)
 """
 
 import graphad.ops as _ops
-from graphad import errors, optim, special
+from graphad import errors, linalg, optim, special
 from graphad.control import cond, fori_loop, scan, switch, while_loop
 from graphad.derivatives import (
     grad,
@@ -46,6 +46,7 @@ __all__ = [
     "jacobian",
     "jacobians",
     "jvp",
+    "linalg",
     "optim",
     "register_pytree",
     "scan",

@@ -27,7 +27,7 @@ ROWS = [
     ["enclosure"],
     ["parts"],
     ["control"],
-    ["interop", "optim", "special"],
+    ["interop", "linalg", "optim", "special"],
     ["inspect", "__main__"],
 ]
 ROW_OF = {name: k for k, row in enumerate(ROWS) for name in row}
