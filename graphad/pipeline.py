@@ -12,7 +12,8 @@ import numpy as np
 from graphad.emit import lapack  # noqa: F401 - declares its routines
 from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
 from graphad.emit.routines import routine
-from graphad.emit.small import Straight, straight, straight_each, takes, takes_each
+from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
+from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.emit.small_loop import straight_loop, takes_loop
 from graphad.errors import NOWHERE, GraphIndexError, LinAlgError, ShapeError
 from graphad.graph import Graph, check
@@ -22,6 +23,7 @@ from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
 from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, Routine, check_program
 from graphad.ops.cost import operations
+from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.runtime import executor, gate
 from graphad.runtime.build import FASTMATH, llvm_of
@@ -128,7 +130,8 @@ class Lowered:
             elif isinstance(region, (Repeat, Choice)):
                 kernel = Inner(tuple(self._kernels(p) for p in region.inner))
             elif isinstance(region, Routine):
-                kernel = routine(region)
+                small = region.name in WRITTEN_OUT and is_small(region.inputs[0])
+                kernel = matrices_each(region) if small else routine(region)
             if self.fastmath and isinstance(kernel, Kernel):
                 kernel = replace(kernel, source=FASTMATH + kernel.source)
             found.append(kernel)
@@ -194,6 +197,17 @@ LINALG = {
 }
 
 
+def _routines(graph: Graph):
+    """(name, the user's line) of what may fail in a graph and in those that it holds."""
+    for node in graph.nodes:
+        if node.op.name in WRITTEN_OUT and node.op.name != "lu":
+            yield node.op.name, node.where
+        for _, value in node.params:
+            for inner in value if isinstance(value, tuple) else (value,):
+                if isinstance(inner, Graph):
+                    yield from _routines(inner)
+
+
 def _canonical(leaf, spec: Spec):
     """A leaf whose type and dtype object are those that a plan expects."""
     if spec.ndim == 0:
@@ -252,8 +266,10 @@ class Compiled:
         """NumPy's error of a matrix that cannot be factored or solved with."""
         region = self.image.regions[int(self.image.data[executor.FAILED])]
         problem, fix = LINALG[status]
-        name = getattr(region, "name", "linear algebra")
-        return LinAlgError(name, problem, where=region.where, fix=fix)
+        name, where = getattr(region, "name", ""), region.where
+        if where == NOWHERE or not name:  # somewhere in straight-line code
+            name, where = next(_routines(self.lowered.graph), ("linear algebra", where))
+        return LinAlgError(name.removeprefix("small_"), problem, where=where, fix=fix)
 
     def _shape_error(self, leaves, status) -> ShapeError:
         """The error of symbolic dims that do not fit this call."""

@@ -22,18 +22,21 @@ from graphad.emit.kernel import (
     identity,
     literal,
 )
+from graphad.emit.small_linalg import takes_matrix, written
+from graphad.emit.small_linalg import work_of as matrix_work
 from graphad.errors import NOWHERE, Where
-from graphad.graph import Graph, Node
-from graphad.lower.program import Buffer, Program
+from graphad.graph import Builder, Graph, Node
+from graphad.lower.program import Buffer, Program, Routine
 from graphad.lower.unbatch import Unbatched, unbatched
-from graphad.ops.cost import operations
-from graphad.spec import Spec, is_static
+from graphad.ops.control import picks
+from graphad.ops.value import Value
+from graphad.spec import Spec, is_static, size_of
 
 MOST_ELEMENTS = 128
 MOST_WORK = 400
 MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
 DEAR, MOST_DEAR = 10, 32  # operations that are long code, and how many
-MIXING = ("reduce", "contract", "place", "scan")
+MIXING = ("reduce", "contract", "place", "scan", "routine")
 COVERED = (
     "view",
     "loop",
@@ -55,6 +58,11 @@ def takes(graph: Graph, most: int = MOST_WORK) -> bool:
         return False
     for node in graph.nodes:
         spec = node.spec
+        if node.op.lowering == "routine" or node.op.name == "pick":
+            if not takes_matrix(graph, node):
+                return False
+            work += matrix_work(graph, node)
+            continue
         if not isinstance(spec, Spec) or not is_static(spec.shape):
             return False
         if spec.size > MOST_ELEMENTS or node.op.lowering not in COVERED:
@@ -118,6 +126,7 @@ class Straightener:
         self.names: dict[Any, Any] = {}
         self.pointers: list[tuple[int, Any]] = []
         self.values: list[Any] = []
+        self.checks: list[tuple[str, int]] = []  # conditions, and the status where one holds
 
     def name(self, text: str, where: Where) -> str:
         """The variable that has this expression."""
@@ -136,7 +145,13 @@ class Straightener:
     def run(self):
         """Evaluate every node."""
         for node in self.graph.nodes:
-            self.values.append(np.asarray(self._node(node), object).reshape(node.spec.shape))
+            if node.op.name == "pick":
+                self.values.append(self.values[node.args[0]][node.param("index")])
+            elif node.op.lowering == "routine":
+                args = [self.values[a] for a in node.args]
+                self.values.append(written(self, node, args))
+            else:
+                self.values.append(np.asarray(self._node(node), object).reshape(node.spec.shape))
 
     def _node(self, node: Node):
         args = [self.values[a] for a in node.args]
@@ -370,6 +385,7 @@ def takes_each(graph: Graph) -> bool:
     if one is None or not takes(one.graph, MOST_WORK_EACH):
         return False
     nodes = one.graph.nodes
+    nodes = [n for n in nodes if isinstance(n.spec, Spec)]
     dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
     mixes = any(n.op.lowering in MIXING or n.op.name in ("slice", "transpose") for n in nodes)
     small = all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
@@ -411,7 +427,7 @@ def _program(graph: Graph, captured, one: Unbatched) -> Program:
         for i, v in enumerate(s.values[o].ravel()):
             value = s.text(v, node.spec.dtype)
             s.lines.append((f"    store_{code}(p{p}, {start}{i}, {value})", NOWHERE))
-    needed = _live(s.lines)
+    needed = _finished(s)
     kernel = _kernel(s, needed, one)
     shown = tuple(t.strip() for t, _ in needed)
     region = Straight(kernel, reads, tuple(outputs), statements=shown, brief=not many)
@@ -419,17 +435,51 @@ def _program(graph: Graph, captured, one: Unbatched) -> Program:
     return Program((region,), tuple(buffers), inputs, tuple(outputs))
 
 
+def matrices_each(region: Routine) -> Kernel:
+    """The kernel of a factorisation or solve of many small matrices: a loop over code written
+    out."""
+    builder = Builder()
+    kept = 2 if region.name != "lu" else 1
+    inputs = [builder.input(Spec(x.shape[-kept - (kept == 1) :], x.dtype), "a")
+              for x in region.inputs]  # fmt: skip
+    node = builder.add(region.name, inputs, None, **dict(region.params))
+    outs = picks(Value(builder, node), node) if len(region.results) > 1 else [Value(builder, node)]
+    graph = builder.finish(o.id for o in outs)
+    s = Straightener(graph, frozenset(graph.inputs))
+    s.buffer_of.update(zip(graph.inputs, region.operands, strict=True))
+    s.run()
+    for b, o in zip(region.results, graph.outputs, strict=True):
+        spec, p = graph.nodes[o].spec, len(s.pointers)
+        s.pointers.append((b, 0))
+        for i, v in enumerate(s.values[o].ravel()):
+            value = s.text(v, spec.dtype)
+            store = f"store_{code_of(spec.dtype)}(p{p}, i0 * {spec.size} + {i}, {value})"
+            s.lines.append((f"    {store}", region.where))
+    count = size_of(region.inputs[0].shape[:-2])
+    return _kernel(s, _finished(s), Unbatched(graph, count))
+
+
+def _finished(s: Straightener):
+    """The lines that matter, with the checks."""
+    for condition, status in dict.fromkeys(s.checks):
+        s.lines.append((f"    bad = max(bad, {status} if {condition} else 0)", NOWHERE))
+    return _live(s.lines)
+
+
 def _kernel(s: Straightener, needed, one: Unbatched) -> Kernel:
     head = ["def kernel(table, start, stop):"]
     head += [f"    p{k} = integer(table, {k})" for k in range(len(s.pointers))]
+    if s.checks:
+        head.append("    bad = 0")
     work: Any = 0
     if one.count != 0:
         head[1:1] = ["    wide_vectors()"]
         head.append("    for i0 in range(start, stop):")
         needed = [(f"    {text}", where) for text, where in needed]
-        work = one.count * (operations(one.graph.nodes) + 3 * len(needed))
+        work = one.count * 4 * len(needed)
     lines = [(h, NOWHERE) for h in head] + needed
-    source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
+    end = "bad" if s.checks else "0"
+    source = "\n".join(text for text, _ in lines) + f"\n    return {end}\n"
     wheres = (*[w for _, w in lines], NOWHERE)
     return Kernel(source, tuple(s.pointers), (), one.count, wheres, work)
 
@@ -444,7 +494,7 @@ def _live(lines):
     for text, where in reversed(lines):
         body = text.strip()
         name, _, rest = body.partition(" = ")
-        if not body.startswith("store_") and name not in needed:
+        if not body.startswith(("store_", "bad = ")) and name not in needed:
             continue
         needed.update(variable.findall(rest if rest and not body.startswith("store_") else body))
         kept.append((text, where))

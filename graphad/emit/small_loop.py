@@ -23,6 +23,7 @@ from graphad.emit.small import (
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Repeat
+from graphad.spec import Spec
 
 MOST_WORK_STEP = 1500
 VARIABLE = re.compile(r"\b[vu]\d+\b")
@@ -33,7 +34,7 @@ def takes_loop(region: Repeat) -> bool:
     graphs = [g for g in (region.body, region.condition) if g is not None]
     if not all(takes(g, MOST_WORK_STEP) for g in graphs):
         return False
-    nodes = [n for g in graphs for n in g.nodes]
+    nodes = [n for g in graphs for n in g.nodes if isinstance(n.spec, Spec)]
     dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
     return dear <= MOST_DEAR and all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
 
@@ -63,6 +64,7 @@ class _LoopWriter:
         self.head: list[str] = []
         self.steps: list[tuple[str, Where]] = []
         self.tail: list[str] = []
+        self.checked = False
 
     def pointer(self, buffer: int) -> str:
         """The name of a buffer's address."""
@@ -96,7 +98,8 @@ class _LoopWriter:
         head += [f"    p{k} = integer(table, {k})" for k in range(len(self.pointers))]
         head.append(f"    n = integer(table, {len(self.pointers)})")
         lines = [(h, NOWHERE) for h in head] + lines
-        source = "\n".join(text for text, _ in lines) + "\n    return 0\n"
+        end = "bad" if self.checked else "0"
+        source = "\n".join(text for text, _ in lines) + f"\n    return {end}\n"
         wheres = (*[w for _, w in lines], NOWHERE)
         kernel = Kernel(source, tuple(self.pointers), (r.length,), 0, wheres)
         shown = tuple(text[4:] for text, _ in lines[len(head) :])
@@ -143,6 +146,11 @@ class _LoopWriter:
             for k, value in enumerate(step.values[o].ravel()):
                 value = step.text(value, spec.dtype)
                 put(f"store_{code_of(spec.dtype)}({p}, i * {spec.size} + {k}, {value})", value)
+        for condition, status in dict.fromkeys(step.checks):
+            put(f"bad = max(bad, {status} if {condition} else 0)", condition)
+            if not self.checked:
+                self.head.append("bad = 0")
+                self.checked = True
         moves = []
         for names, b, o in zip(carries, r.lasts, body.outputs[:count], strict=True):
             spec, p = body.nodes[o].spec, self.pointer(b)

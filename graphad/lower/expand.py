@@ -10,6 +10,7 @@ from itertools import permutations
 
 from graphad.graph import Builder, Graph, Node
 from graphad.ops.array import total, transpose
+from graphad.ops.factor import is_small
 from graphad.ops.linalg import dims_of
 from graphad.ops.value import Value, add, broadcast
 from graphad.spec import size_of
@@ -31,6 +32,9 @@ def expand(graph: Graph) -> Graph:
             elif node.op.name == "contract":
                 x, y = (Value(builder, new[a]) for a in node.args)
                 new[node.id] = _contract(graph, node, x, y).id
+            elif node.op.name == "solve" and is_small(graph.nodes[node.args[0]].spec):
+                a, b = (Value(builder, new[node.args[k]]) for k in (0, 3))
+                new[node.id] = add(a, "small_solve", [a, b], turned=node.param("turned")).id
             else:
                 args = [new[a] for a in node.args]
                 new[node.id] = builder.add(node.op, args, node.spec, **node.options)

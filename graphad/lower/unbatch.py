@@ -59,8 +59,6 @@ class _Unbatching:
     def run(self) -> Unbatched:
         """The whole graph."""
         for node in self.graph.nodes:
-            if not isinstance(node.spec, Spec):
-                raise _Together
             with self.builder.at(node.where):
                 self.new[node.id] = self._node(node)
         if not all(self.many[o] for o in self.graph.outputs):
@@ -80,7 +78,8 @@ class _Unbatching:
         return {(nodes[i].op.name, nodes[i].param("index")): n for i, n in self.source.items()}
 
     def _node(self, node: Node) -> int:
-        has = node.spec.ndim > 0 and node.spec.shape[0] == self.count
+        specs = [node.spec] if isinstance(node.spec, Spec) else node.spec
+        has = all(s.ndim > 0 and s.shape[0] == self.count for s in specs)
         many = [self.many[a] for a in node.args]
         name = node.op.name
         if name in ("input", "captured", "const", "iota"):
@@ -174,6 +173,11 @@ class _Unbatching:
         if 0 in options["axes"]:
             raise _Together
         return {**options, "axes": tuple(a - 1 for a in options["axes"])}
+
+    def _matrices(self, node, options):
+        return options
+
+    _cholesky = _triangular_solve = _lu = _solve = _pick = _matrices
 
     _sum = _prod = _reduce_max = _reduce_min = _argmax = _argmin = _reduce
 

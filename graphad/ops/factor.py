@@ -246,6 +246,22 @@ register(
 )  # fmt: skip
 
 
+# What `solve` of a few static rows becomes: elimination written out, which needs no factors.
+register(
+    Op("small_solve", "opaque", lambda specs, params: Spec(specs[1].shape, specs[1].dtype),
+       lambda arrays, params, spec: np.linalg.solve(
+           np.swapaxes(arrays[0], -1, -2) if params["turned"] else arrays[0], arrays[1]),
+       arity=2, lowering="routine", cost=60)
+)  # fmt: skip
+SMALL = 6  # rows of matrices whose factorisations and solves are written out
+
+
+def is_small(spec: Spec) -> bool:
+    """Whether matrices are so small."""
+    n = spec.shape[-1]
+    return isinstance(n, int) and 0 < n <= SMALL and n == spec.shape[-2]
+
+
 def solved(a: Value, b: Value) -> Value:
     """a^-1 b for columns b."""
     return solve(a, *lu(a), b)

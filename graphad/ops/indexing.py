@@ -43,6 +43,8 @@ def expanded(x: Value, key) -> list[Any]:
     """The key as a list with the ellipsis spelled out and one entry for each axis or newaxis."""
     keys: list[Any] = []
     for k in key if isinstance(key, tuple) else (key,):
+        if isinstance(k, range):
+            k = np.arange(k.start, k.stop, k.step)
         if isinstance(k, list) and not _has_values(k):
             k = np.asarray(k, dtype=None if k else np.int64)
         if isinstance(k, np.ndarray) and k.dtype == bool:

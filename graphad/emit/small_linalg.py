@@ -1,0 +1,157 @@
+"""Solves and factorisations of small matrices as straight-line code: elimination written out.
+
+Rows are exchanged by selects, so that batches are vectorised; a pivot of 0 is noted, and the kernel
+returns the status of it when it is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphad.graph import Graph, Node
+from graphad.ops.factor import SMALL
+
+SINGULAR, NOT_POSITIVE = 5, 6  # statuses, see runtime/executor.py
+NAMES = ("solve", "small_solve", "lu", "cholesky", "triangular_solve")
+
+
+def takes_matrix(graph: Graph, node: Node) -> bool:
+    """Whether an operation is written out."""
+    if node.op.name == "pick":
+        return takes_matrix(graph, graph.nodes[node.args[0]])
+    if node.op.name not in NAMES:
+        return False
+    shapes = [graph.nodes[node.args[k]].spec.shape for k in (0, -1)]
+    return all(len(s) == 2 and 0 not in s for s in shapes) and shapes[0][-1] <= SMALL
+
+
+def work_of(graph: Graph, node: Node) -> int:
+    """About how many scalar operations it is."""
+    n = graph.nodes[node.args[0]].spec.shape[-1] if node.op.name != "pick" else 0
+    columns = graph.nodes[node.args[-1]].spec.shape[-1] if node.op.name != "pick" else 0
+    return n * n * (n + 2 * columns)
+
+
+class Elimination:
+    """Arithmetic on names of scalars, in the straight-line code being written."""
+
+    def __init__(self, straightener, node: Node):
+        self.s, self.where = straightener, node.where
+        spec = node.spec if not isinstance(node.spec, tuple) else node.spec[0]
+        self.dtype = spec.dtype
+
+    def text(self, x) -> str:
+        """A scalar as source."""
+        return self.s.text(x, self.dtype)
+
+    def name(self, text: str) -> str:
+        """The variable with this value."""
+        return self.s.name(text, self.where)
+
+    def less(self, a, b, c):
+        """a - b c."""
+        return self.name(f"{self.text(a)} - {self.text(b)} * {self.text(c)}")
+
+    def over(self, a, b):
+        """a / b."""
+        return self.name(f"{self.text(a)} / {self.text(b)}")
+
+    def choose(self, condition, a, b):
+        """condition ? a : b."""
+        return self.name(f"({self.text(a)} if {condition} else {self.text(b)})")
+
+    def note(self, condition: str, status: int):
+        """Let the kernel return a status where a condition holds."""
+        self.s.checks.append((self.name(condition), status))
+
+    def pivoted(self, a, others: list[Any], order=None):
+        """Eliminate below the diagonal, rows exchanged for the largest pivot: the multipliers take
+        the place of what becomes 0. `others` are arrays whose rows go along, `order` one of row
+        numbers."""
+        n, integer = len(a), np.dtype("i8")
+        for k in range(n):
+            for r in range(k + 1, n):
+                swap = self.name(f"abs({self.text(a[r, k])}) > abs({self.text(a[k, k])})")
+                for m in [a, *others]:
+                    for j in range(m.shape[1]):
+                        top, low = m[k, j], m[r, j]
+                        m[k, j], m[r, j] = self.choose(swap, low, top), self.choose(swap, top, low)
+                if order is not None:
+                    top, low = (self.s.text(order[i, 0], integer) for i in (k, r))
+                    order[k, 0] = self.name(f"({low} if {swap} else {top})")
+                    order[r, 0] = self.name(f"({top} if {swap} else {low})")
+            for r in range(k + 1, n):
+                # Of a column of zeros nothing is left to eliminate.
+                pivot = self.text(a[k, k])
+                zero = self.name(f"{pivot} == {self.text(0)}")
+                safe = self.choose(zero, 1, a[k, k])
+                a[r, k] = self.over(a[r, k], safe)
+                for j in range(k + 1, n):
+                    a[r, j] = self.less(a[r, j], a[r, k], a[k, j])
+
+    def lower(self, a, b, unit: bool, turned: bool = False):
+        """Solve with the lower triangle (or its transpose), in the place of b."""
+        n = len(a)
+        for i in range(n) if not turned else reversed(range(n)):
+            before = range(i) if not turned else range(i + 1, n)
+            for c in range(b.shape[1]):
+                for j in before:
+                    b[i, c] = self.less(b[i, c], a[i, j] if not turned else a[j, i], b[j, c])
+                if not unit:
+                    b[i, c] = self.over(b[i, c], a[i, i])
+
+    def checked(self, a):
+        """Note zeros on the diagonal."""
+        for k in range(len(a)):
+            self.note(f"{self.text(a[k, k])} == {self.text(0)}", SINGULAR)
+
+
+def written(straightener, node: Node, args: list[Any]):
+    """The results of an operation, as arrays of names."""
+    e = Elimination(straightener, node)
+    a = np.array(args[0], object)
+    if node.op.name == "lu":
+        return _lu(e, a)
+    if node.op.name == "cholesky":
+        return _cholesky(e, a)
+    if node.op.name == "triangular_solve":
+        b = np.array(args[1], object)
+        low, turned, unit = (node.param(p) for p in ("low", "turned", "unit"))
+        if not unit:
+            e.checked(a)
+        if low:
+            e.lower(a, b, unit, turned)
+        else:
+            e.lower(a.T, b, unit, not turned)
+        return b
+    b = np.array(args[-1], object)
+    a = np.array(a.T if node.param("turned") else a, object)
+    e.pivoted(a, [b])
+    e.checked(a)
+    e.lower(a, b, unit=True)
+    e.lower(a.T, b, unit=False, turned=True)
+    return b
+
+
+def _lu(e: Elimination, a):
+    """Packed factors and the order of the rows."""
+    order = np.array([[k] for k in range(len(a))], object)
+    e.pivoted(a, [], order)
+    return [a, order[:, 0]]
+
+
+def _cholesky(e: Elimination, a):
+    n, code = len(a), "f8" if e.dtype.itemsize == 8 else "f4"
+    for j in range(n):
+        for k in range(j):
+            a[j, j] = e.less(a[j, j], a[j, k], a[j, k])
+        e.note(f"not ({e.text(a[j, j])} > {e.text(0)})", NOT_POSITIVE)
+        a[j, j] = e.name(f"sqrt_{code}({e.text(a[j, j])})")
+        for i in range(j + 1, n):
+            for k in range(j):
+                a[i, j] = e.less(a[i, j], a[i, k], a[j, k])
+            a[i, j] = e.over(a[i, j], a[j, j])
+            a[j, i] = 0
+    return a
