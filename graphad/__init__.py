@@ -22,7 +22,9 @@ from graphad.derivatives import (
     vmap,
 )
 from graphad.function import Function, function
+from graphad.implicit import fixed_point, root
 from graphad.interop.sympy_in import from_sympy
+from graphad.ode import odeint
 from graphad.parts import checkpoint, custom_derivative, cut, stop_gradient, tag
 from graphad.spec import Spec, spec
 from graphad.trace.pytree import register_pytree
@@ -36,6 +38,7 @@ __all__ = [
     "custom_derivative",
     "cut",
     "errors",
+    "fixed_point",
     "fori_loop",
     "from_sympy",
     "function",
@@ -47,8 +50,10 @@ __all__ = [
     "jacobians",
     "jvp",
     "linalg",
+    "odeint",
     "optim",
     "register_pytree",
+    "root",
     "scan",
     "spec",
     "special",

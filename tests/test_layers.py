@@ -27,6 +27,7 @@ ROWS = [
     ["enclosure"],
     ["parts"],
     ["control"],
+    ["implicit", "ode"],
     ["interop", "linalg", "optim", "special"],
     ["inspect", "__main__"],
 ]
