@@ -249,9 +249,9 @@ class Assembly:
         steps = split([self.graph.nodes[a].spec for a in node.args], o).xs
         found, c = self._results(node), o["carries"]
         extra = int(o["condition"] is not None)
-        for k in range(c):  # a carry that only the steps read
-            if found[k] < 0:
-                found[k] = self._new_buffer(node.spec[k], "temporary", where=node.where)
+        for k, spec in enumerate(node.spec):  # what only the steps read, or nobody
+            if found[k] < 0 and not (extra and k == c):
+                found[k] = self._new_buffer(spec, "temporary", where=node.where)
         region = Repeat(
             o["body"], o["condition"], o["length"], o["reverse"], tuple(args.carries),
             tuple(args.constants), tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
@@ -281,6 +281,9 @@ class Assembly:
     def _switch(self, node: Node) -> list[Any]:
         index, *operands = (self._flat(a) for a in node.args)
         results = self._results(node)
+        for k, spec in enumerate(node.spec):
+            if results[k] < 0:
+                results[k] = self._new_buffer(spec, "temporary", where=node.where)
         return [Choice(node.param("branches"), index, tuple(operands), tuple(results), node.where)]
 
     def _contract(self, node: Node) -> list[Any]:
