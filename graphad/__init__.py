@@ -21,6 +21,7 @@ from graphad.derivatives import (
     vjp,
     vmap,
 )
+from graphad.external import external
 from graphad.function import Function, function
 from graphad.implicit import fixed_point, root
 from graphad.interop.sympy_in import from_sympy
@@ -38,6 +39,7 @@ __all__ = [
     "custom_derivative",
     "cut",
     "errors",
+    "external",
     "fixed_point",
     "fori_loop",
     "from_sympy",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from graphad.graph import Builder, Graph, dependents, reachable, replay
 from graphad.ops.array import transpose
-from graphad.ops.control import calls, picks
-from graphad.ops.loops import COUNT, Twin, fresh_token, iterate, split, switch
+from graphad.ops.control import calls
+from graphad.ops.loops import Twin, fresh_token, iterate, one_by_one, split, switch
 from graphad.ops.value import Value, broadcast
 from graphad.spec import Spec
 
@@ -98,21 +98,9 @@ def _batch_switch(node, args, batched, size) -> list[Value]:
 
 
 def _one_by_one(node, args, batched, size) -> list[Value]:
-    """A loop over the batch with the operation in it: each element has its own branch or steps."""
-    inner = Builder()
-    index = inner.input(COUNT, "i")
-    order = [i for i, b in enumerate(batched) if not b] + [i for i, b in enumerate(batched) if b]
-    holes = {}
-    for i in order:
-        shape = args[i].shape[1:] if batched[i] else args[i].shape
-        holes[i] = inner.input(Spec(shape, args[i].dtype), f"x{i}")
+    """Each element of the batch has its own branch or steps."""
     options = {**node.options, "token": fresh_token(), "twin": None}
-    ids = [holes[i] for i in range(len(args))]
-    one = inner.add(node.op, ids, None, **options)
-    body = inner.finish(p.id for p in picks(Value(inner, index), one))
-    constants = [args[i] for i in order if not batched[i]]
-    xs = [args[i] for i in order if batched[i]]
-    return iterate(args[0], [], constants, xs, body, size)
+    return one_by_one(node.op, args, batched, size, options)
 
 
 def _batch_iterate(node, args, batched, size) -> list[Value]:

@@ -15,7 +15,7 @@ from graphad.emit.routines import routine
 from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
 from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.emit.small_loop import straight_loop, takes_loop
-from graphad.errors import NOWHERE, GraphIndexError, LinAlgError, ShapeError
+from graphad.errors import NOWHERE, GraphIndexError, LinAlgError, ShapeError, explain
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
@@ -25,7 +25,11 @@ from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, Routine, 
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
-from graphad.runtime import executor, gate
+from graphad.runtime import (
+    executor,
+    external,  # noqa: F401 - declares its routine
+    gate,
+)
 from graphad.runtime.build import FASTMATH, llvm_of
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
 from graphad.spec import Spec
@@ -147,7 +151,7 @@ class Lowered:
     @property
     def llvm(self) -> str:
         """The LLVM text of the kernels."""
-        sources = dict.fromkeys(k.source for k in all_kernels(self.kernels))
+        sources = dict.fromkeys(k.source for k in all_kernels(self.kernels) if not k.address)
         return "\n".join(llvm_of(s) for s in sources)
 
     @property
@@ -258,6 +262,10 @@ class Compiled:
             return self._index_error()
         if status == executor.NO_MEMORY:
             return MemoryError(f"graphad: no memory for a call of {self.lowered.name}")
+        if status == executor.FOREIGN:
+            region = self.image.regions[int(self.image.data[executor.FAILED])]
+            return RuntimeError(explain(region.param("callee").name, "the foreign function raised",
+                                        where=region.where, fix="call it by itself"))  # fmt: skip
         if status in LINALG:
             return self._linalg_error(status)
         return self._shape_error(leaves, status)

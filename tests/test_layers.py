@@ -27,7 +27,7 @@ ROWS = [
     ["enclosure"],
     ["parts"],
     ["control"],
-    ["implicit", "ode"],
+    ["implicit", "ode", "external"],
     ["interop", "linalg", "optim", "special"],
     ["inspect", "__main__"],
 ]

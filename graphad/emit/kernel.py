@@ -44,7 +44,7 @@ class Kernel:
     line. `work`: about how many tenths of a nanosecond it takes; 0 when it must not be split.
     `grain`: splits fall on multiples of it. `totals`: sums over everything, of which the kernel
     leaves parts to be combined in order, so that threads change no bit; buffer -1 - k is the
-    scratch memory for the parts of the k-th.
+    scratch memory for the parts of the k-th. `address`: a function compiled elsewhere.
     """
 
     source: str
@@ -55,6 +55,7 @@ class Kernel:
     work: Any = 0
     grain: int = 1
     totals: tuple[Total, ...] = ()
+    address: int = 0  # of a function compiled elsewhere, in place of the source
 
 
 @dataclass(frozen=True)

@@ -339,7 +339,8 @@ class Routine:
 
     def __str__(self):
         outs = ", ".join(f"b{b}" for b in self.results)
-        return f"{outs} = {self.name}({', '.join(f'b{b}' for b in self.operands)})"
+        inside = [f"b{b}" for b in self.operands] + [f"{k}={v!r}" for k, v in self.params]
+        return f"{outs} = {self.name}({', '.join(inside)})"
 
 
 def _indented(stage) -> str:

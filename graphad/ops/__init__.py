@@ -3,6 +3,7 @@
 from graphad.ops import (
     array,
     control,
+    external,
     factor,
     linalg,
     matrix_functions,
@@ -23,6 +24,7 @@ from graphad.ops import (
 __all__ = [
     "array",
     "control",
+    "external",
     "factor",
     "linalg",
     "matrix_functions",

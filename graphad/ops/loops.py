@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphad.graph import Graph
+from graphad.graph import Builder, Graph
 from graphad.op import Op, register
 from graphad.ops.control import picks
 from graphad.ops.value import Value
@@ -122,6 +122,24 @@ def iterate(
         reverse=reverse, keep=keep, token=token or fresh_token(), twin=twin,
     )  # fmt: skip
     return picks(like, node)
+
+
+def one_by_one(op, args: Sequence[Value], batched: Sequence[bool], size, params) -> list[Value]:
+    """An operation for each of a batch: a loop over the batch with the operation in it."""
+    inner = Builder()
+    index = inner.input(COUNT, "i")
+    order = [i for i, b in enumerate(batched) if not b] + [i for i, b in enumerate(batched) if b]
+    holes = {}
+    for i in order:
+        shape = args[i].shape[1:] if batched[i] else args[i].shape
+        holes[i] = inner.input(Spec(shape, args[i].dtype), f"x{i}")
+    one = inner.add(op, [holes[i] for i in range(len(args))], None, **params)
+    several = isinstance(inner.nodes[one].spec, tuple)
+    outs = picks(Value(inner, index), one) if several else [Value(inner, one)]
+    body = inner.finish(p.id for p in outs)
+    constants = [args[i] for i in order if not batched[i]]
+    xs = [args[i] for i in order if batched[i]]
+    return iterate(args[0], [], constants, xs, body, size)
 
 
 def switch(

@@ -38,6 +38,7 @@ STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be sp
 NOTED = 256  # added to a status once the step that it comes from is written down
 BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 SINGULAR, NOT_POSITIVE, NOT_CONVERGED = 5, 6, 7  # of linear algebra, see emit/lapack.py
+FOREIGN = 8  # a foreign function raised
 
 PREPARE_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):

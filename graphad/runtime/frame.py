@@ -90,7 +90,19 @@ def fail(status):
         raise np.linalg.LinAlgError("Matrix is not positive definite")
     if status == 7:
         raise np.linalg.LinAlgError("the iteration did not converge")
+    if status == 8:
+        raise RuntimeError("graphad: a foreign function raised")
     raise ValueError("graphad: a slice reaches over the end of a symbolic dim")
+
+
+@intrinsic
+def as_pointer(typingctx, address):
+    """An address as a pointer that `numba.carray` takes."""
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
 
 
 @intrinsic

@@ -205,25 +205,27 @@ class Scope:
         for region, kernel in zip(self.program.regions, self.kernels, strict=True):
             if isinstance(kernel, Kernel):
                 self._add(kernel.source, kernel.pointers, kernel.integers, region, kernel.stop,
-                          kernel.work, kernel.grain)  # fmt: skip
+                          kernel.work, kernel.grain, kernel.address)  # fmt: skip
                 for total in kernel.totals:
                     self._add(total.source, total.pointers, total.integers, region)
             else:
                 getattr(self, f"_{type(region).__name__.lower()}")(region, kernel)
 
-    def _step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1):
-        address = kernel_address(source, self.keep)
+    def _step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1, address=0):
+        address = address or kernel_address(source, self.keep)
         step = StepAt(address, table, stop, work, grain, region)
         self.writer.groups[self.group].append(step)
 
-    def _add(self, source, pointers, integers, region, stop: Any = 0, work: Any = 0, grain=1):
+    def _add(
+        self, source, pointers, integers, region, stop: Any = 0, work: Any = 0, grain=1, address=0
+    ):
         table = len(self.writer.data)
         for buffer, offset in pointers:
             size = self.program.buffers[buffer].spec.dtype.itemsize if buffer >= 0 else 0
             self.writer.follow(self.places[buffer], offset * size)
         for value in integers:
             self.writer.put(value)
-        self._step(source, table, region, stop, work, grain)
+        self._step(source, table, region, stop, work, grain, address)
 
     def _fill(self, region, kernel):
         size = self.program.buffers[region.buffer].bytes
@@ -395,7 +397,7 @@ def make_image(
 
     `keep`: whether what is compiled for it goes to disk.
     """
-    ours = all_kernels(kernels)
+    ours = [k for k in all_kernels(kernels) if not k.address]
     threads = threads_for(parallel)
     shared = threads > 1 and any(map(shareable, ours))
     # The longest first: what is translated later overlaps with its compilation.

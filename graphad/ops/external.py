@@ -1,0 +1,48 @@
+"""Foreign code in a graph: a compiled function of arrays, opaque to derivatives.
+
+`callee` says how to call it from Python (the reference) and what to compile (runtime/external.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphad.op import Op, register
+from graphad.ops.loops import one_by_one
+from graphad.spec import Spec
+
+
+@dataclass(frozen=True, eq=False)
+class Callee:
+    """A foreign function. `elementwise`: of numbers, applied to each element; `function`: what
+    Python calls; `pointer`: its address, for a C function of f64 numbers."""
+
+    name: str
+    function: Any
+    elementwise: bool
+    pointer: int = 0
+
+    def __repr__(self):
+        return repr(self.name)
+
+
+def _reference(arrays, params, spec):
+    callee = params["callee"]
+    if callee.elementwise:
+        grid = np.broadcast(*arrays)
+        values = [callee.function(*map(float, point)) for point in grid]
+        return np.asarray(values, spec.dtype).reshape(spec.shape)
+    return np.asarray(callee.function(*[np.ascontiguousarray(a) for a in arrays]), spec.dtype)
+
+
+def _batch(args, batched, size, params):
+    return one_by_one("external", args, batched, size, params)[0]
+
+
+register(
+    Op("external", "opaque", lambda specs, params: Spec(params["shape"], params["dtype"]),
+       _reference, batch=_batch, lowering="routine", cost=1000)
+)  # fmt: skip
