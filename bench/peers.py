@@ -12,7 +12,17 @@ from importlib import metadata
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
-PACKAGES = ("graphad", "numba", "llvmlite", "numpy", "jax", "torch", "casadi", "autograd")
+PACKAGES = (
+    "graphad",
+    "numba",
+    "llvmlite",
+    "numpy",
+    "jax",
+    "torch",
+    "casadi",
+    "autograd",
+    "diffrax",
+)
 # Older ones are other libraries under the same name: pip takes them in silence when pins clash.
 OLDEST = {"jax": (0, 4, 30), "torch": (2, 13), "casadi": (3, 6), "autograd": (1, 7)}
 PYTENSOR = HERE / ".pytensor"  # its pins clash with the newest Numba: an environment of its own

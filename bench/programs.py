@@ -217,6 +217,63 @@ def gather(np_):
     return f, (rng.normal(size=(1000, 16)), rng.integers(0, 1000, 5000))
 
 
+def scan_of(np_):
+    """The scan that belongs to a NumPy: ours, or JAX's."""
+    if np_ is np:
+        import graphad
+
+        return graphad.scan
+    import jax
+
+    return jax.lax.scan
+
+
+def kalman_scan(np_):
+    h = np.array([[1.0, 0.0, 0.5, 0.0], [0.0, 1.0, 0.0, 0.5]])
+    q, r = 0.1 * np.eye(4), 0.2 * np.eye(2)
+    rng = RNG(0)
+
+    def f(a, zs):
+        def step(state, z):
+            m, p, total = state
+            m, p = a @ m, a @ p @ a.T + q
+            s, v = h @ p @ h.T + r, z - h @ m
+            gain = np_.linalg.solve(s, h @ p).T
+            det = s[0, 0] * s[1, 1] - s[0, 1] * s[1, 0]
+            total = total + np_.log(det) + v @ np_.linalg.solve(s, v)
+            return (m + gain @ v, p - gain @ h @ p, total), None
+
+        start = (np_.zeros(4), np_.eye(4), 0.0)
+        return scan_of(np_)(step, start, zs)[0][2]
+
+    return f, (0.3 * rng.normal(size=(4, 4)), rng.normal(size=(200, 2)))
+
+
+def recurrent_scan(np_):
+    rng = RNG(0)
+
+    def f(w, xs):
+        step = lambda c, x: (np_.tanh(w @ c + x), c)  # noqa: E731
+        return (scan_of(np_)(step, np_.zeros(64), xs)[1] ** 2).sum()
+
+    return f, (rng.normal(size=(64, 64)) / 8, rng.normal(size=(1000, 64)))
+
+
+def heat_scan(np_):
+    def f(u):
+        def step(u, _):
+            return u[1:-1] * 0.8 + 0.1 * (u[2:] + u[:-2]), None
+
+        def whole(u, _):
+            inner = step(u, None)[0]
+            return np_.concatenate([u[:1], inner, u[-1:]]), None
+
+        return (scan_of(np_)(whole, u, None, length=500)[0] ** 2).sum()
+
+    return f, (np.sin(np.linspace(0, 3, 200)),)
+
+
+LOOPED = {f.__name__: f for f in (kalman_scan, recurrent_scan, heat_scan)}
 PROGRAMS = {
     f.__name__: f
     for f in (

@@ -7,15 +7,15 @@ import subprocess
 import sys
 import tempfile
 
-from bench.programs import PROGRAMS
+from bench.programs import LOOPED, PROGRAMS
 
 GRAPHAD = """
 import time; start = time.perf_counter()
 import numpy, numpy as np_
 import graphad as ga
 loaded = time.perf_counter()
-from bench.programs import PROGRAMS
-f, args = PROGRAMS["{name}"](np_)
+from bench.programs import LOOPED, PROGRAMS
+f, args = (PROGRAMS | LOOPED)["{name}"](np_)
 begin = time.perf_counter()
 ga.value_and_grad(f)(*args)
 end = time.perf_counter()
@@ -31,8 +31,8 @@ if os.environ.get("JAX_CACHE"):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 loaded = time.perf_counter()
-from bench.programs import PROGRAMS
-f, args = PROGRAMS["{name}"](np_)
+from bench.programs import LOOPED, PROGRAMS
+f, args = (PROGRAMS | LOOPED)["{name}"](np_)
 args = jax.tree.map(np_.asarray, args)
 jax.block_until_ready(args)
 begin = time.perf_counter()
@@ -55,7 +55,7 @@ def timed(template: str, name: str, environment: dict) -> tuple[float, float]:
 def rows(repeats: int = 3) -> list[tuple[str, list[float], list[float]]]:
     """(program, cold compiles of graphad and JAX, warm starts of both)."""
     found = []
-    for name in PROGRAMS:
+    for name in PROGRAMS | LOOPED:
         cold: list[list[float]] = [[], []]
         warm: list[list[float]] = [[], []]
         for _ in range(repeats):

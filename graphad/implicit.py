@@ -234,7 +234,8 @@ def _bracketed(like: Tensor, f, bracket, tolerance, max_steps):
         return convert(out, dtype)
 
     def solve(values):
-        return [_chandrupatla(lambda x: tensors([at(x)])[0], *values, tolerance, max_steps)]
+        a, b = values
+        return [_chandrupatla(lambda x: tensors([at(x)])[0], a, b, tolerance, max_steps)]
 
     def residual(values):
         return [at(values[0])]
@@ -297,9 +298,10 @@ def _newton(equations, start: list, tolerance, max_steps):
     def step(state):
         x, r, _, k = state
         inner = alias(x)
-        out = residual(Tensor(inner.builder, inner.id))
-        slope = jacobian_of(inner, [out], [inner], "auto")[0][0]
-        change = np.linalg.solve(Tensor(slope.builder, slope.id), r)
+        out: Any = residual(Tensor(inner.builder, inner.id))
+        found = jacobian_of(inner, [out], [inner], "auto")[0][0]
+        slope: Any = Tensor(found.builder, found.id)
+        change = np.linalg.solve(slope, r)
         size = np.max(np.abs(r))
 
         def worse(s):

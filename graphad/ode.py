@@ -99,6 +99,10 @@ def odeint(
                  for e, n, s in zip(ends, sizes, shapes, strict=True)]  # fmt: skip
         return pytree.unflatten(tree, tensors(parts))
 
+    def joined(values) -> Any:
+        parts: Any = tensors(values)
+        return np.concatenate([np.reshape(v, -1) for v in parts])
+
     def flattened(y) -> Any:
         parts, out_tree = pytree.flatten(y)
         parts = [lift(like, p, "odeint") for p in parts]
@@ -107,14 +111,14 @@ def odeint(
                              expected=f"{tree} of {shapes}",
                              got=f"{out_tree} of {[p.shape for p in parts]}",
                              fix="return dy/dt shaped as y")  # fmt: skip
-        return np.concatenate([np.reshape(v, -1) for v in tensors(parts)])
+        return joined(parts)
 
     def slope(flat, t, *args):
         return flattened(f(state(flat), t, *args))
 
-    start = np.concatenate([np.reshape(v, -1) * 1.0 for v in tensors(values)])
+    start = joined(values) * 1.0
     solve = _discrete if adjoint == "discrete" else _continuous
-    rows = solve(slope, start, times, args, rtol, atol, max_steps)
+    rows: Any = solve(slope, start, times, args, rtol, atol, max_steps)
     n = times.shape[0]
     parts = [reshape(indexed(rows, (slice(None), slice(e - k, e))), (n, *s))
              for e, k, s in zip(ends, sizes, shapes, strict=True)]  # fmt: skip

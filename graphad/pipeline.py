@@ -270,7 +270,7 @@ class Compiled:
             return self._linalg_error(status)
         return self._shape_error(leaves, status)
 
-    def _linalg_error(self, status: int) -> np.linalg.LinAlgError:
+    def _linalg_error(self, status: int) -> Exception:
         """NumPy's error of a matrix that cannot be factored or solved with."""
         region = self.image.regions[int(self.image.data[executor.FAILED])]
         problem, fix = LINALG[status]

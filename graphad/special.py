@@ -92,7 +92,7 @@ __all__ = ["log_softmax", "logsumexp", "polygamma", "softmax"]
 for _name in TABLE.scipy:
     if _name not in HIDDEN:
         globals()[_name] = _elementwise(_name)
-        __all__.append(_name)
+        __all__.append(_name)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

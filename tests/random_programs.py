@@ -5,6 +5,7 @@ on traced values alike.
 """
 
 import numpy as np
+import scipy.special
 from hypothesis import strategies as st
 
 import graphad as ga
@@ -44,7 +45,21 @@ def from_table(arity):
                 *[squashed(x, i) for x, i in zip(xs, d, strict=True)]
             )
         )
+    for name in ga.special.__all__:
+        op = TABLE.ops.get(name)
+        if op is not None and op.meaning is not None and op.arity == arity:
+            domain = op.domain if len(op.domain) == arity else op.domain * arity
+            made.append(
+                lambda *xs, n=name, d=domain: _special(n)(
+                    *[squashed(x, i) for x, i in zip(xs, d, strict=True)]
+                )
+            )
     return made
+
+
+def _special(name):
+    """SciPy's function, which traced values take as well; ours where it has none."""
+    return getattr(scipy.special, name, None) or getattr(ga.special, name)
 
 
 ALIASES = {

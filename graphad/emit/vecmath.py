@@ -551,8 +551,9 @@ def _floor_division(x: Real, y: Real) -> tuple[Real, Real]:
     b = x.b
     m = x % y
     wrong = b.and_(b.fcmp_unordered("!=", m.v, m.like(0.0).v), b.xor(y < 0.0, m < 0.0))
-    m = (m + y).where(wrong, m)
     left = (x - m) / y
+    left = (left - 1.0).where(wrong, left)
+    m = (m + y).where(wrong, m)
     whole = left.floor()
     whole = (whole + 1.0).where(left - whole > 0.5, whole)
     whole = x.like(0.0).with_sign_of(x / y).where(left == 0.0, whole)

@@ -35,7 +35,7 @@ def _reference(arrays, params, spec):
         grid = np.broadcast(*arrays)
         values = [callee.function(*map(float, point)) for point in grid]
         return np.asarray(values, spec.dtype).reshape(spec.shape)
-    return np.asarray(callee.function(*[np.ascontiguousarray(a) for a in arrays]), spec.dtype)
+    return np.asarray(callee.function(*[np.array(a, order="C")[()] for a in arrays]), spec.dtype)
 
 
 def _batch(args, batched, size, params):

@@ -291,7 +291,7 @@ def _pinv_rule(t, p, a):
     return out + product(rest, product(pt, p))
 
 
-RULES = {
+RULES: dict[str, Any] = {
     "logdet": _inverse_trace,
     "det": lambda t, value, *rest: value * _inverse_trace(t, value, *rest),
     "pinv": _pinv_rule,

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy.linalg import _linalg as results  # type: ignore[attr-defined]
+from numpy.linalg import _linalg  # type: ignore[attr-defined]
 
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops import factor
@@ -31,6 +31,7 @@ from graphad.ops.value import (
 )
 from graphad.spec import broadcast_shapes, same_dim
 
+results: Any = _linalg  # NumPy's named tuples, here of traced values
 SPD = "A44 @ A44.T + 3 * np.eye(4)"
 BATCH = "A242 @ np.swapaxes(A242, -1, -2) + 2 * np.eye(4)"
 WELL = "A44 + 7 * np.eye(4)"

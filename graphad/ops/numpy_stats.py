@@ -10,8 +10,7 @@ from graphad.graph import Builder
 from graphad.ops import sorting
 from graphad.ops.indexing import index
 from graphad.ops.loops import COUNT, iterate
-from graphad.ops.numpy_joins import atleast_2d
-from graphad.ops.numpy_math import _summable, mean, sum_
+from graphad.ops.numpy_math import _count, _summable, mean, sum_
 from graphad.ops.numpy_products import matmul
 from graphad.ops.numpy_shape import concatenate, diagonal, permute, ravel, value
 from graphad.ops.rounding import rounded
@@ -56,17 +55,21 @@ def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=N
     if fweights is not None or aweights is not None:
         raise NotCoveredError("cov", "weights are not covered", expected="no weights",
                               got="fweights= or aweights=", fix="np.average and @")  # fmt: skip
-    x = convert(atleast_2d(value(m, y)), dtype or "f8")
+    x = convert(_rows_of(value(m, y)), dtype or "f8")
     if not rowvar and x.shape[0] != 1:
         x = permute(x)
     if y is not None:
-        other = convert(atleast_2d(lift(x, y)), x.dtype)
+        other = convert(_rows_of(lift(x, y)), x.dtype)
         other = permute(other) if not rowvar and other.shape[0] != 1 else other
         x = concatenate([x, other], axis=0)
     less = ddof if ddof is not None else (0 if bias else 1)
     centred = x - mean(x, axis=1, keepdims=True)
-    out = matmul(centred, permute(centred)) / (x.shape[1] - less)
+    out = matmul(centred, permute(centred)) / (_count(x, (1,)) - less)
     return reshape(out, ()) if out.shape == (1, 1) else out
+
+
+def _rows_of(x: Value) -> Value:
+    return x if x.ndim > 1 else reshape(x, (1, x.size))
 
 
 @public(np.corrcoef, examples=["f(A34)", "f(A34, rowvar=False)"])

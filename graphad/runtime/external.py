@@ -36,10 +36,11 @@ def external(region: Routine) -> Kernel:
 def _compiled(callee, shapes) -> int:
     """The address of kernel(table, start, stop) that calls the function on these shapes."""
     import numba
-    from numba import carray, types
+    from numba import types
 
     from graphad.runtime.frame import as_pointer
 
+    carray: Any = vars(numba)["carray"]
     space: dict[str, Any] = {"carray": carray, "as_pointer": as_pointer, "np": np}
     *inputs, _ = [f"a{k}" for k in range(len(shapes))]
     lines = ["def kernel(table, start, stop):",
@@ -65,6 +66,6 @@ def _compiled(callee, shapes) -> int:
                   "    except Exception:", "        return 8"]  # fmt: skip
     lines.append("    return 0")
     exec(compile("\n".join(lines), "<graphad external>", "exec"), space)
-    made = numba.cfunc(types.int64(types.int64, types.int64, types.int64))(space["kernel"])
+    made: Any = numba.cfunc(types.int64(types.int64, types.int64, types.int64))(space["kernel"])
     _KEPT.append(made)
     return made.address
