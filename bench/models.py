@@ -141,8 +141,11 @@ def linear_algebra() -> list[Row]:
                       wrt=(0, 1)))  # fmt: skip
     s = rng.normal(size=(n, 4, 4))
     s = s @ np.swapaxes(s, 1, 2) + np.eye(4)
-    rows.append(_pair("100,000 Cholesky factors of 4 x 4",
-                      lambda np_, s: (np_.linalg.cholesky(s) ** 3).sum(), (s,), 0.3))  # fmt: skip
+
+    def factors(np_, s):  # of the symmetric part: the peers differ in which half they read
+        return (np_.linalg.cholesky(0.5 * (s + np_.swapaxes(s, 1, 2))) ** 3).sum()
+
+    rows.append(_pair("100,000 Cholesky factors of 4 x 4", factors, (s,), 0.3))
     return rows
 
 

@@ -7,6 +7,7 @@ and have derivatives in every argument that has one, the shape parameters of `be
     erf erfc erfinv erfcinv ndtr ndtri log_ndtr    the error function and the normal distribution
     expit logit log_expit softplus                 the logistic function
     gamma gammaln digamma polygamma zeta           the gamma function; zeta(s, q) is Hurwitz's
+    trigamma                                       polygamma(1, x), of positive x only
     beta betaln betainc gammainc gammaincc         regularised where incomplete, as in SciPy
     xlogy xlog1py entr rel_entr kl_div             0 where the first argument is 0
     i0 i1 i0e i1e j0 j1                            Bessel functions
@@ -55,6 +56,8 @@ def _elementwise(name: str) -> Function:
     call.__doc__ = f"As scipy.special.{name}, elementwise, with derivatives."
     if name == "softplus":
         call.__doc__ = "log(1 + exp(x)), elementwise, without overflow."
+    if name == "trigamma":
+        call.__doc__ = "The second derivative of gammaln, elementwise, for x > 0; nan elsewhere."
     return Function(call)
 
 

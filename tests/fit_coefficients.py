@@ -84,6 +84,29 @@ def _erf(u):
     return mpmath.erf(x) / x - mpf(9) / 8
 
 
+def _bessel(order, far):
+    """exp(-x) I(x) (over x for order 1) at x = 4 (t + 1), or its sqrt(x) multiple at 16 / (t + 1)."""
+
+    def f(t):
+        if not far:
+            x = 4 * (1 + t)
+            if order and x == 0:
+                return mpf(1) / 2
+            return mpmath.besseli(order, x) * mpmath.exp(-x) / (x if order else 1)
+        if t == -1:
+            return 1 / mpmath.sqrt(2 * PI)
+        x = 16 / (1 + t)
+        if x > 2000:
+            m = 4 * mpf(order) ** 2
+            series = 1 - (m - 1) / (8 * x) + (m - 1) * (m - 9) / (2 * (8 * x) ** 2)
+            more = (m - 1) * (m - 9) * (m - 25) / (6 * (8 * x) ** 3)
+            last = (m - 1) * (m - 9) * (m - 25) * (m - 49) / (24 * (8 * x) ** 4)
+            return (series - more + last) / mpmath.sqrt(2 * PI)
+        return mpmath.besseli(order, x) * mpmath.exp(-x) * mpmath.sqrt(x)
+
+    return f
+
+
 HALF_LN2 = mpmath.log(2) / 2 * mpf("1.0001")
 FITS = {
     "EXP": (_exp, (-HALF_LN2, HALF_LN2), 10, 5),
@@ -96,6 +119,10 @@ FITS = {
     "CBRT": (mpmath.cbrt, (mpf("0.353"), mpf("2.829")), 6, 5),
     "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
     "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
+    "I0E_NEAR": (_bessel(0, False), (-1, 1), 29, 17),
+    "I0E_FAR": (_bessel(0, True), (-1, 1), 22, 9),
+    "I1E_NEAR": (_bessel(1, False), (-1, 1), 28, 16),
+    "I1E_FAR": (_bessel(1, True), (-1, 1), 22, 9),
     "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 7, 3),
 }
 

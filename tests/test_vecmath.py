@@ -23,11 +23,32 @@ FUNCTIONS = {
     "cosh": (np.cosh, mpmath.cosh),
     "tanh": (np.tanh, mpmath.tanh),
     "arctan2": (np.arctan2, mpmath.atan2),
+    "exp2": (np.exp2, lambda x: mpmath.mpf(2) ** x),
+    "cbrt": (np.cbrt, lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x))),
+    "arcsinh": (np.arcsinh, mpmath.asinh),
+    "arccosh": (np.arccosh, mpmath.acosh),
+    "arctanh": (np.arctanh, mpmath.atanh),
     "hypot": (np.hypot, mpmath.hypot),
     "power": (np.power, mpmath.power),
 }
 BINARY = ("arctan2", "hypot", "power")
 BOUND = 1.45
+BOUNDS = {"tanh": 2.0, "arccosh": 2.0, "arcsinh": 1.6}
+# Name: (exact, arguments, bound in f64 and f32).
+SPECIAL_FUNCTIONS = {
+    "erf": (mpmath.erf, "all", 1.0, 1.0),
+    "erfc": (mpmath.erfc, "all", 2.0, 2.0),
+    "ndtr": (mpmath.ncdf, "all", 2.2, 3.0),
+    "log_ndtr": (lambda x: mpmath.log1p(-mpmath.erfc(x / mpmath.sqrt(2)) / 2) if x > 0
+                 else mpmath.log(mpmath.erfc(-x / mpmath.sqrt(2)) / 2), "all", 4.5, 4.5),
+    "expit": (lambda x: 1 / (1 + mpmath.exp(-x)), "all", 2.0, 2.0),
+    "softplus": (lambda x: mpmath.log1p(mpmath.exp(x)), "all", 1.6, 1.6),
+    "logit": (lambda x: mpmath.log(x / (1 - x)), "unit", 1.6, 1.6),
+    "erfinv": (mpmath.erfinv, "sign", 4.0, 4.0),
+    "trigamma": (lambda x: mpmath.polygamma(1, x), "positive", 3.5, 3.5),
+    "i0e": (lambda x: mpmath.besseli(0, x) * mpmath.exp(-abs(x)), "all", 4.0, 0.6),
+    "i1e": (lambda x: mpmath.besseli(1, x) * mpmath.exp(-abs(x)), "all", 4.0, 0.6),
+}  # fmt: skip
 
 
 def points(name, dtype):
@@ -37,7 +58,13 @@ def points(name, dtype):
     low, high = np.log10(limits.smallest_subnormal), np.log10(limits.max)
     wide = 10.0 ** rng.uniform(low + 1, high, 400) * rng.choice([-1, 1], 400)
     x = np.concatenate([x, wide])
-    if name in ("log", "log2", "log10", "power"):
+    if name == "arccosh":
+        x = 1 + np.abs(x)
+    elif name == "arctanh":
+        x = np.concatenate([rng.uniform(-1, 1, 800), 1 - 10.0 ** rng.uniform(-12, -1, 200)])
+    elif name == "exp2":
+        x = np.concatenate([x[np.abs(x) < 200], rng.uniform(-150, 120, 300)])
+    elif name in ("log", "log2", "log10", "power"):
         x = np.concatenate([np.abs(x), 1.0 + rng.normal(size=300) * 1e-3])
     elif name == "log1p":
         x = np.concatenate([np.where(x > -1, x, -x), -1.0 + 10.0 ** rng.uniform(-7, 0, 300)])
@@ -80,9 +107,33 @@ def test_units_in_the_last_place(name, dtype):
                 nearest = np.dtype(dtype).type(min(abs(float(want)), largest))
             unit = max(float(np.spacing(nearest)), float(limits.smallest_subnormal))
             error = abs(float((mpmath.mpf(float(b)) - want) / unit))
-            assert error <= (2.0 if name == "tanh" else BOUND), (xs, b, error)
+            assert error <= BOUNDS.get(name, BOUND), (xs, b, error)
             worst = max(worst, error)
     assert worst > 0.1  # the comparison compares
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("name", SPECIAL_FUNCTIONS)
+def test_special_functions(name, dtype):
+    exact, where, *bounds = SPECIAL_FUNCTIONS[name]
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal(size=60) * s for s in (1e-6, 0.1, 1.0, 4.0, 12.0)])
+    if where == "unit":
+        x = np.concatenate([rng.uniform(0.001, 0.999, 200), 0.5 + 1e-3 * x[:60]])
+    elif where == "sign":
+        x = np.concatenate([rng.uniform(-1, 1, 200), 1 - 10.0 ** rng.uniform(-6, -1, 60)])
+    elif where == "positive":
+        x = 10.0 ** rng.uniform(-3, 4, 300)
+    x = x.astype(dtype)
+    got = getattr(ga.special, name)(x)
+    limits = np.finfo(dtype)
+    with mpmath.workprec(300):
+        for a, b in zip(x, got, strict=True):
+            want = exact(mpmath.mpf(float(a)))
+            near = np.dtype(dtype).type(abs(float(want)))
+            unit = max(float(np.spacing(near)), float(limits.smallest_subnormal))
+            error = abs(float((mpmath.mpf(float(b)) - want) / unit))
+            assert error <= bounds[dtype == "f4"], (a, b, error)
 
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 1e-310, -1e-310, 1e300, -1e300,

@@ -118,4 +118,143 @@ def log_ratio(x: Real, y: Real) -> Real:
     return log((x * up) / (y * down)) + back
 
 
-BODIES |= {f.__name__: f for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio)}
+def log_ndtr(x: Real) -> Real:
+    """log of ndtr: from the scaled function below 0, by log1p above."""
+    size = x.magnitude()
+    upper = log1p(-ndtr(-size))
+    top = 1e150 if x.f is DOUBLE else 1e18
+    a = x.like(top).where(size > top, size) * math.sqrt(0.5)
+    far = a > 25.0  # beyond the polynomial: the asymptotic series of erfc
+    near = _erfcx_of(x.like(25.0).where(far, a))
+    u = 1.0 / (a * a)
+    tail = polynomial(u, [(-1) ** k * _odd_product(k) / 2**k for k in range(7)])
+    tail = tail / (a * math.sqrt(math.pi))
+    lower = log(tail.where(far, near) * 0.5) - 0.5 * (size * size)
+    return (x + x).where(x.unordered(x), lower.where(x < 0.0, upper))
+
+
+def _odd_product(k: int) -> float:
+    """(2k - 1)!!"""
+    return float(math.prod(range(1, 2 * k, 2)))
+
+
+def _erfcx_of(a: Real) -> Real:
+    """e**a² erfc(a) for 0 <= a <= 25."""
+    q = (a - 4.0) / (a + 4.0)
+    return polynomial(q, numbers(a, "ERFCX")) / (a + a + 1.0)
+
+
+# -- the normal quantile ---------------------------------------------------------------------------
+# M. J. Wichura, Algorithm AS 241 (Appl. Statist. 37, 1988), PPND16: numerator and denominator,
+# lowest first, of the centre, the tail and the far tail.
+_CENTRE = (
+    (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
+     1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+     3.3430575583588128105e4, 2.5090809287301226727e3),
+    (1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
+     2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
+     5.2264952788528545610e3),
+)  # fmt: skip
+_TAIL = (
+    (1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
+     3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
+     2.27238449892691845833e-2, 7.74545014278341407640e-4),
+    (1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
+     1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
+     1.05075007164441684324e-9),
+)  # fmt: skip
+_FAR_TAIL = (
+    (6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
+     2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+     2.71155556874348757815e-5, 2.01033439929228813265e-7),
+    (1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
+     7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
+     2.04426310338993978564e-15),
+)  # fmt: skip
+
+
+def _quantile(q: Real, tail: Real) -> Real:
+    """The normal quantile of 1/2 + q, where `tail` is the smaller of its two probabilities."""
+    r = 0.180625 - q * q
+    centre = q * polynomial(r, _CENTRE[0]) / polynomial(r, _CENTRE[1])
+    root = (-log(tail)).sqrt()
+    far = root > 5.0
+    s = (root - 5.0).where(far, root - 1.6)
+
+    def side(k):
+        near, beyond = _TAIL[k], _FAR_TAIL[k]
+        out = s.like(beyond[-1]).where(far, near[-1])
+        for a, b in zip(beyond[-2::-1], near[-2::-1], strict=True):
+            out = out.fma(s, s.like(a).where(far, b))
+        return out
+
+    outer = (side(0) / side(1)).with_sign_of(q)
+    out = outer.where(q.magnitude() > 0.425, centre)
+    return q.like(math.inf).with_sign_of(q).where(tail == 0.0, out)
+
+
+def ndtri(p: Real) -> Real:
+    """The inverse of ndtr."""
+    q = p - 0.5
+    tail = p.where(q < 0.0, 1.0 - p)
+    out = _quantile(q, tail)
+    return p.like(math.nan).where(p.b.not_(tail >= 0.0), out)
+
+
+def erfinv(x: Real) -> Real:
+    """The inverse of erf, by the normal quantile of (1 + x) / 2."""
+    size = x.magnitude()
+    out = _quantile(x * 0.5, (1.0 - size) * 0.5) * math.sqrt(0.5)
+    out = x.where(x == 0.0, out)
+    return x.like(math.nan).where(x.b.or_(size > 1.0, x.unordered(x)), out)
+
+
+# -- the trigamma function -------------------------------------------------------------------------
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+SHIFT = 8
+
+
+def trigamma(x: Real) -> Real:
+    """The second derivative of log gamma, for x > 0: the recurrence to x + 8, where the asymptotic
+    series holds (NIST DLMF 5.15.5, 5.15.9); nan elsewhere."""
+    total = x.like(0.0)
+    for k in range(SHIFT):
+        total = total + 1.0 / ((x + float(k)) * (x + float(k)))
+    y = x + float(SHIFT)
+    r = 1.0 / y
+    u = r * r
+    series = r + 0.5 * u + r * u * polynomial(u, BERNOULLI)
+    return x.like(math.nan).where(x.b.not_(x > 0.0), series + total)
+
+
+# -- Bessel functions ------------------------------------------------------------------------------
+def _scaled_bessel(size: Real, name: str) -> Real:
+    """Polynomials on [0, 8] and, of 1 / x, beyond."""
+    if size.f is not DOUBLE:  # its rounding errors would be several units there
+        return _scaled_bessel(size.to(DOUBLE), name).to(size.f)
+    far = size > 8.0
+    near = polynomial(size * 0.25 - 1.0, numbers(size, f"{name}_NEAR"))
+    near = near * size if name == "I1E" else near
+    safe = size.like(8.0).where(size < 8.0, size)
+    beyond = polynomial(16.0 / safe - 1.0, numbers(size, f"{name}_FAR")) / safe.sqrt()
+    return beyond.where(far, near)
+
+
+def i0e(x: Real) -> Real:
+    """exp(-|x|) times the modified Bessel function of order 0."""
+    size = x.magnitude()
+    return (x + x).where(x.unordered(x), _scaled_bessel(size, "I0E"))
+
+
+def i1e(x: Real) -> Real:
+    """exp(-|x|) times the modified Bessel function of order 1."""
+    size = x.magnitude()
+    out = _scaled_bessel(size, "I1E").with_sign_of(x)
+    return (x + x).where(x.unordered(x), out)
+
+
+BODIES |= {
+    f.__name__: f
+    for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri, erfinv, trigamma,
+              i0e, i1e)
+}  # fmt: skip

@@ -301,7 +301,8 @@ RULES: dict[str, Any] = {
 def _attached_jvp(tangents, args, out, params):
     if tangents[1] is None:
         return None
-    return RULES[params["rule"]](tangents[1], out, *args[1:])
+    rule: Any = RULES[params["rule"]]
+    return rule(tangents[1], out, *args[1:])
 
 
 def _attached_batch(args, batched, size, params):

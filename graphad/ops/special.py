@@ -96,7 +96,7 @@ special("erf", 1, "erf_{code}({0})", meaning=_sympy("erf"),
         partials=lambda x, out: (_exp(-x * x) * (2.0 / ROOT_PI),))  # fmt: skip
 special("erfc", 1, "erfc_{code}({0})", meaning=_sympy("erfc"),
         partials=lambda x, out: (_exp(-x * x) * (-2.0 / ROOT_PI),))  # fmt: skip
-special("erfinv", 1, meaning=_sympy("erfinv"), domain=((-0.9, 0.9),),
+special("erfinv", 1, "erfinv_{code}({0})", meaning=_sympy("erfinv"), domain=((-0.9, 0.9),),
         partials=lambda x, out: (_exp(out * out) * (0.5 * ROOT_PI),))  # fmt: skip
 special("erfcinv", 1, meaning=lambda p: _sympy("erfinv")(1 - p), domain=((0.1, 1.9),),
         partials=lambda x, out: (_exp(out * out) * (-0.5 * ROOT_PI),))  # fmt: skip
@@ -110,10 +110,11 @@ def _density(x):
 special("ndtr", 1, "ndtr_{code}({0})",
         meaning=lambda x: (1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2,
         partials=lambda x, out: (_density(x),))  # fmt: skip
-special("ndtri", 1, meaning=lambda p: _sympy("sqrt")(2) * _sympy("erfinv")(2 * p - 1),
+special("ndtri", 1, "ndtri_{code}({0})",
+        meaning=lambda p: _sympy("sqrt")(2) * _sympy("erfinv")(2 * p - 1),
         partials=lambda p, out: (_exp(0.5 * out * out) * ROOT_TWO_PI,),
         domain=((0.1, 0.9),))  # fmt: skip
-special("log_ndtr", 1,
+special("log_ndtr", 1, "log_ndtr_{code}({0})",
         meaning=lambda x: _sympy("log")((1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2),
         partials=lambda x, out: (_exp(-0.5 * x * x - out) / ROOT_TWO_PI,))  # fmt: skip
 
@@ -135,8 +136,23 @@ special("gamma", 1, meaning=_sympy("gamma"), domain=((0.3, 5.0),),
         partials=lambda x, out: (out * apply("digamma", x),))  # fmt: skip
 special("gammaln", 1, meaning=_sympy("loggamma"), domain=((0.3, 9.0),),
         partials=lambda x, out: (apply("digamma", x),))  # fmt: skip
+
+
+def _trigamma(x):
+    """The derivative of digamma; on the left by reflection (NIST DLMF 5.15.6)."""
+    safe = select(x > 0.0, x, 1.0 - x)
+    value = apply("trigamma", safe)
+    sine = apply("sin", x * math.pi)
+    left = math.pi**2 / (sine * sine) - value
+    return select(x > 0.0, value, left)
+
+
+special("trigamma", 1, "trigamma_{code}({0})", domain=((0.3, 9.0),),
+        meaning=lambda x: _sympy("polygamma", 1)(x),
+        reference=lambda x: _scipy("polygamma")(1, x).astype(x.dtype),
+        partials=lambda x, out: (-2.0 * apply("zeta", 3.0, x),))  # fmt: skip
 special("digamma", 1, meaning=_sympy("digamma"), domain=((0.3, 9.0),),
-        partials=lambda x, out: (apply("zeta", 2.0, x),))  # fmt: skip
+        partials=lambda x, out: (_trigamma(x),))  # fmt: skip
 TABLE.scipy["psi"] = TABLE.scipy["digamma"]
 special("zeta", 2, domain=((1.5, 6.0), (0.4, 5.0)),
         partials=lambda s, q, out: (without("zeta", "its exponent"),
@@ -221,10 +237,10 @@ def _sign(x):
 special("i0", 1, meaning=_sympy("besseli", 0), partials=lambda x, out: (apply("i1", x),))
 special("i1", 1, meaning=_sympy("besseli", 1),
         partials=lambda x, out: (select(x == 0.0, 0.5, apply("i0", x) - out / x),))  # fmt: skip
-special("i0e", 1, meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 0)(x),
+special("i0e", 1, "i0e_{code}({0})", meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 0)(x),
         domain=((0.2, 4.0),),  # where the meaning needs no absolute value
         partials=lambda x, out: (apply("i1e", x) - _sign(x) * out,))  # fmt: skip
-special("i1e", 1, meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 1)(x),
+special("i1e", 1, "i1e_{code}({0})", meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 1)(x),
         domain=((0.2, 4.0),),
         partials=lambda x, out: (
             select(x == 0.0, 0.5, apply("i0e", x) - out * (_sign(x) + 1.0 / x)),))  # fmt: skip
@@ -238,6 +254,8 @@ def polygamma(n: int, x: Value) -> Value:
     """The n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x)."""
     if n == 0:
         return apply("digamma", x)
+    if n == 1:
+        return _trigamma(x)
     return apply("zeta", float(n + 1), x) * ((-1.0) ** (n + 1) * math.factorial(n))
 
 
