@@ -121,6 +121,7 @@ def test_special_values(name, dtype, regime):
         "maximum",
         "minimum",
         "erfinv",
+        "i1e",
     ):  # NumPy's own choice of ±0 differs between machines
         np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]))
 

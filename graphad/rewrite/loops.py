@@ -177,6 +177,8 @@ class _Trim:
     def run(self) -> dict[int, int]:
         """New ids of the used results."""
         known = self._unchanging()
+        passed, same = self._passed(known)
+        self.used = {same.get(u, u) for u in self.used} - set(passed)
         carries, ys = self._wanted()
         carries = [i for i in carries if i not in known]
         body, condition, more = self._bodies(carries, ys, known)
@@ -195,8 +197,9 @@ class _Trim:
         args = [*self.args.count, *[self.args.carries[i] for i in carries],
                 *[constants[k] for k in keep_k], *[xs[x] for x in keep_x]]  # fmt: skip
         results: dict[int, int] = {u: self.args.carries[u] for u in self.used & known}
+        results |= passed
         if not self.used - known:
-            return results
+            return results | {u: results[v] for u, v in same.items()}
         new = self.builder.add("iterate", args, None, **options)
         order = [
             *carries,
@@ -206,12 +209,32 @@ class _Trim:
         for k, u in enumerate(order):
             if u in self.used and u not in known:
                 results[u] = self.builder.add("pick", [new], index=k)
-        return results
+        return results | {u: results[v] for u, v in same.items()}
 
     def _unchanging(self) -> set[int]:
         """Carries that stay what they are at first."""
         body = self.body
         return {i for i in range(self.c) if body.outputs[i] == body.inputs[1 + i]}
+
+    def _passed(self, known) -> tuple[dict[int, int], dict[int, int]]:
+        """(used ys that are one of the xs row by row -> it, used ys that are another -> that)."""
+        body, first = self.body, self.c + self.extra
+        rows = {body.inputs[1 + self.c + self.k + x]: a for x, a in enumerate(self.args.xs)}
+        whole = not self.args.count and self.condition is None  # else the last rows are zero
+        passed: dict[int, int] = {}
+        same: dict[int, int] = {}
+        seen: dict[int, int] = {}
+        for u in sorted(self.used):
+            if u < first:
+                continue
+            out = body.outputs[self.c + u - first]
+            if whole and out in rows:
+                passed[u] = rows[out]
+            elif out in seen:
+                same[u] = seen[out]
+            else:
+                seen[out] = u
+        return passed, same
 
     def _wanted(self) -> tuple[list[int], list[int]]:
         """Carries and ys that the used results, or the condition, depend on."""
