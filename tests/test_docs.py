@@ -23,6 +23,12 @@ def test_page(page, monkeypatch):
     assert text.startswith("# ")
 
 
+def test_the_reference_is_that_of_the_table():
+    from graphad.inspect.reference import text
+
+    assert (ROOT / "docs" / "reference.md").read_text() == text()
+
+
 def test_setup_has_two_commands():
     section = (ROOT / "README.md").read_text().split("## Set-up")[1].split("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.S)
