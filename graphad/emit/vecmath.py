@@ -240,6 +240,7 @@ def _log_in_base(x: Real, base: Pair, unit: Pair | None) -> Real:
 
 
 def constant(x: Real, name: str) -> Pair:
+    """A number as a pair."""
     high, low = numbers(x, name)
     return Pair(x.like(high), x.like(low))
 

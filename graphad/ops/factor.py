@@ -264,7 +264,8 @@ def is_small(spec: Spec) -> bool:
 
 def solved(a: Value, b: Value) -> Value:
     """a^-1 b for columns b."""
-    return solve(a, *lu(a), b)
+    factors, order = lu(a)
+    return solve(a, factors, order, b)
 
 
 # -- values with a rule of their own -------------------------------------------------------------

@@ -164,8 +164,9 @@ def _with_inputs(graph: Graph, which: Sequence[int]) -> Graph:
 class _Trim:
     """One loop again with what matters of it."""
 
-    def __init__(self, builder: Builder, node: Node, args, used, simplify):
-        self.builder, self.node, self.used, self.simplify = builder, node, used, simplify
+    def __init__(self, builder: Builder, node: Node, args, used: set[int], simplify):
+        self.builder, self.node, self.simplify = builder, node, simplify
+        self.used: set[int] = used
         self.options = o = node.options
         self.args = split(args, o)
         self.c, self.k = o["carries"], o["constants"]

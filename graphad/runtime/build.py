@@ -17,7 +17,7 @@ from llvmlite.binding import ffi
 
 from graphad.emit.kernel import CONTROL
 from graphad.runtime import cache, functions
-from graphad.runtime.primitives import reduction_text
+from graphad.runtime.blocks import reduction_text
 from graphad.runtime.translate import translate
 from graphad.timings import timed
 

@@ -18,6 +18,8 @@ from pathlib import Path
 MAGIC = b"graphad2"
 
 
+MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "build.py",
+           "functions.py")  # fmt: skip
 BODIES = ("real.py", "vecmath.py", "vecspecial.py", "coefficients.py")
 
 
@@ -35,7 +37,7 @@ def build_key() -> str:
 def language_key() -> str:
     """The text of the modules that give kernel sources their meaning."""
     here = Path(__file__).parent
-    files = [here / n for n in ("primitives.py", "translate.py", "build.py", "functions.py")]
+    files = [here / n for n in MEANING]
     files += [here.parent / "emit" / n for n in BODIES]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 

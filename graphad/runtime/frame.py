@@ -10,7 +10,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphad.runtime import executor as x
-from graphad.runtime.primitives import I64, STORED, call_kernel, declared
+from graphad.runtime.instructions import I64, STORED, declared
+from graphad.runtime.primitives import call_kernel
 
 NUMBA_TYPES = {
     "f8": types.float64, "f4": types.float32, "i8": types.int64, "i4": types.int32,

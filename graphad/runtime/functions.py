@@ -134,6 +134,20 @@ def function(a: f8, x: f8) -> f8:
 # d/da (or d/db) of the regularised incomplete beta function: its continued fraction (DLMF
 # 8.17.22) by Lentz's method with the derivative carried along; beyond the mean that of
 # I_x(a, b) = 1 - I_(1-x)(b, a).
+# One term u of the fraction, and its derivative du.
+_LENTZ = """\
+        v = 1.0 + u * d
+        dv = du * d + u * dd
+        d = 1.0 / v
+        dd = -dv * d * d
+        w = 1.0 + u / c
+        dc = (du - u * dc / c) / c
+        c = w
+        e = d * c
+        de = dd * c + d * dc
+        dh = dh * e + h * de
+        h = h * e
+"""
 _BETAINC_D = """\
 def function(a: f8, b: f8, x: f8) -> f8:
     if (a != a) | (b != b) | (x != x) | (a <= 0.0) | (b <= 0.0) | (x < 0.0) | (x > 1.0):
@@ -170,33 +184,11 @@ def function(a: f8, b: f8, x: f8) -> f8:
         dr = dp * (2.0 * t - 1.0)
         u = m * (q - m) * z / r
         du = m * dq * z / r - u * dr / r
-        v = 1.0 + u * d
-        dv = du * d + u * dd
-        d = 1.0 / v
-        dd = -dv * d * d
-        w = 1.0 + u / c
-        dc = (du - u * dc / c) / c
-        c = w
-        e = d * c
-        de = dd * c + d * dc
-        dh = dh * e + h * de
-        h = h * e
-        r = t * (t + 1.0)
+{lentz}        r = t * (t + 1.0)
         dr = dp * (2.0 * t + 1.0)
         u = -(p + m) * (s + m) * z / r
         du = -(dp * (s + m) + p + m) * z / r - u * dr / r
-        v = 1.0 + u * d
-        dv = du * d + u * dd
-        d = 1.0 / v
-        dd = -dv * d * d
-        w = 1.0 + u / c
-        dc = (du - u * dc / c) / c
-        c = w
-        e = d * c
-        de = dd * c + d * dc
-        dh = dh * e + h * de
-        h = h * e
-        n = n + 1
+{lentz}        n = n + 1
         if (abs(e - 1.0) < 1e-16) & (abs(de) * abs(h) <= abs(dh) * 1e-16):
             break
     out = lead * (h * (slope - dp / p) + dh) / p
@@ -206,8 +198,8 @@ def function(a: f8, b: f8, x: f8) -> f8:
 OURS = {
     "zeta": _ZETA.format(steps="".join(_ZETA_STEP.format(c=c) for c in _CORRECTIONS)),
     "gammainc_da": _GAMMAINC_DA,
-    "betainc_da": _BETAINC_D.format(first="not turned"),
-    "betainc_db": _BETAINC_D.format(first="turned"),
+    "betainc_da": _BETAINC_D.format(first="not turned", lentz=_LENTZ),
+    "betainc_db": _BETAINC_D.format(first="turned", lentz=_LENTZ),
 }
 LAPACK = {"potrf": 5, "trsm": 11, "getrf": 6, "syevd": 11, "geqrf": 8, "orgqr": 9, "gesdd": 14}
 ARITY = {name: count for name, (_, count) in SCIPY.items()} | {

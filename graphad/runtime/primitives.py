@@ -15,17 +15,11 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit import real, vecmath, vecspecial
-from graphad.emit.kernel import BLOCK, LANES
+from graphad.emit import vecmath, vecspecial
+from graphad.emit.kernel import BLOCK
 from graphad.runtime import functions
-
-I64 = ir.IntType(64)
-I32 = ir.IntType(32)
-
-STORED = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(8)} | {
-    f"{c}{n}": ir.IntType(8 * n) for c in "iu" for n in (1, 2, 4, 8)
-}
-HELD = STORED | {"b1": ir.IntType(1)}  # as a local variable
+from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
+from graphad.runtime.instructions import I32, I64, STORED, declared, element, number
 
 
 @dataclass(frozen=True)
@@ -49,21 +43,6 @@ def word(arguments: str = "", result: str | None = None, name: str = ""):
         return build
 
     return register
-
-
-def number(n: int):
-    """A 64-bit integer constant."""
-    return ir.Constant(I64, n)
-
-
-def element(b, stored, address, index):
-    """A pointer to an element of an array."""
-    return b.gep(b.inttoptr(address, stored.as_pointer()), [index], source_etype=stored)
-
-
-def declared(b, name, result, arguments):
-    """A C function of this signature in the module being built."""
-    return real.declared(b.module, name, ir.FunctionType(result, arguments))
 
 
 # -- loads and stores ----------------------------------------------------------------------------
@@ -122,58 +101,14 @@ def _make_block(code):
     return block
 
 
-# -- reductions of a block -----------------------------------------------------------------------
-def _combine(b, kind, code, x, y):
-    floating = code[0] == "f"
-    if kind == "sum":
-        return b.fadd(x, y) if floating else b.add(x, y)
-    if kind == "prod":
-        return b.fmul(x, y) if floating else b.mul(x, y)
-    order = ">" if kind == "max" else "<"
-    if not floating:
-        compare = b.icmp_unsigned if code[0] in "ub" else b.icmp_signed
-        return b.select(compare(order, y, x), y, x)
-    # nan wins and stays: y > x, or y is nan.
-    better = b.or_(b.fcmp_ordered(order, y, x), b.fcmp_unordered("uno", y, y))
-    return b.select(better, y, x)
+@word()
+def wide_vectors(b):
+    """Let LLVM use 512-bit vectors in this function where the CPU has them."""
+    if llvm.get_host_cpu_features().get("avx512f"):
+        set.add(b.function.attributes, '"prefer-vector-width"="512"')
 
 
-def counted(b, start, stop, body):
-    """A loop over integers; body(k) appends its instructions."""
-    before = b.block
-    head, inside, after = (b.append_basic_block(n) for n in ("head", "body", "after"))
-    b.branch(head)
-    b.position_at_end(head)
-    k = b.phi(I64)
-    k.add_incoming(start, before)
-    b.cbranch(b.icmp_signed("<", k, stop), inside, after)
-    b.position_at_end(inside)
-    body(k)
-    k.add_incoming(b.add(k, number(1), flags=("nsw",)), b.block)
-    b.branch(head)
-    b.position_at_end(after)
-
-
-KINDS = [c + k for c in ("", "chain_") for k in ("sum", "prod", "max", "min")]
-NOT_KEPT = "captures(none)" if llvm.llvm_version_info >= (21,) else "nocapture"
-
-
-def reduction(module, word: str):
-    """Declare the function that combines m elements of a block; it is compiled once, by itself."""
-    name, code = f"graphad_{word}", word.split("_")[-1]
-    known = module.globals.get(name)
-    if known is not None:
-        return known
-    stored = STORED[code]
-    f = ir.Function(module, ir.FunctionType(stored, [stored, stored.as_pointer(), I64]), name)
-    set.add(f.attributes, "nounwind")
-    set.add(f.attributes, "willreturn")
-    set.add(f.attributes, "memory(argmem: read)")
-    set.add(f.args[1].attributes, NOT_KEPT)
-    set.add(f.args[1].attributes, "readonly")
-    return f
-
-
+# -- functions of blocks (blocks.py) --------------------------------------------------------------
 def _make_reduce(kind, code):
     def reduce(b, first, address, m):
         f = reduction(b.module, f"{kind}_{code}")
@@ -193,98 +128,6 @@ def _make_rows(code):
     return rows
 
 
-def rows_function(module, code):
-    """Declare the function of products with many rows; it is compiled once, by itself."""
-    name, stored = f"graphad_rows_{code}", STORED[code]
-    known = module.globals.get(name)
-    if known is not None:
-        return known
-    row = stored.as_pointer()
-    kinds = [row, I64, row, I64, row, I64, I64]
-    f = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    for attribute in ("nounwind", "willreturn", "memory(argmem: readwrite)"):
-        set.add(f.attributes, attribute)
-    for k in (0, 2, 4):
-        set.add(f.args[k].attributes, NOT_KEPT)
-        set.add(f.args[k].attributes, "writeonly" if k == 4 else "readonly")
-    return f
-
-
-TOGETHER = 4  # rows that share the loads of the other side
-
-
-def rows_text(code: str) -> str:
-    """The module of `rows`: blocks of BLOCK products as in `reduction_text`, one after another,
-    TOGETHER rows at a time."""
-    stored = STORED[code]
-    module = ir.Module("graphad")
-    f = rows_function(module, code)
-    set.add(f.attributes, '"prefer-vector-width"="512"')
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    x_step, count = f.args[1], f.args[6]
-    vector = ir.VectorType(stored, LANES)
-    places = [(b.alloca(stored), b.alloca(stored), b.alloca(vector)) for _ in range(TOGETHER)]
-
-    def group(first, rows):
-        at = b.mul(first, x_step)
-        starts = [b.gep(f.args[0], [b.add(at, b.mul(x_step, number(r)))], source_etype=stored)
-                  for r in range(rows)]  # fmt: skip
-        _dots(b, code, starts, f.args[2], f.args[3], places)
-        for r in range(rows):
-            k = b.mul(b.add(first, number(r)), f.args[5])
-            b.store(b.load(places[r][0], typ=stored), b.gep(f.args[4], [k], source_etype=stored))
-
-    wide = b.udiv(count, number(TOGETHER))
-    counted(b, number(0), wide, lambda n: group(b.mul(n, number(TOGETHER)), TOGETHER))
-    counted(b, b.mul(wide, number(TOGETHER)), count, lambda n: group(n, 1))
-    b.ret_void()
-    return str(module)
-
-
-def _dots(b, code, rows, y, m, places):
-    """The products of some rows with y, each into the first of its places."""
-    stored = STORED[code]
-    vector = ir.VectorType(stored, LANES)
-    zero = ir.Constant(stored, 0.0)
-
-    def read(kind, base, first, k):
-        address = b.add(b.ptrtoint(base, I64), b.mul(first, number(int(code[1]))))
-        value: Any = b.load(element(b, kind, address, k), typ=kind)
-        value.align = int(code[1])
-        return value
-
-    def each(kind, first, k, place, start=False):
-        other = read(kind, y, first, k)
-        for row, own in zip(rows, places, strict=False):
-            product = b.fmul(read(kind, row, first, k), other)
-            if not start:
-                product = b.fadd(b.load(own[place], typ=kind), product)
-            b.store(product, own[place])
-
-    def block(n):
-        first = b.mul(n, number(BLOCK))
-        left = b.sub(m, first)
-        size = b.select(b.icmp_signed("<", left, number(BLOCK)), left, number(BLOCK))
-        rounds = b.udiv(size, number(LANES))
-        for _, (_, out, _) in zip(rows, places, strict=False):
-            b.store(zero, out)
-        with b.if_then(b.icmp_signed(">", rounds, number(0))):
-            each(vector, first, number(0), 2, start=True)
-            counted(b, number(1), rounds, lambda k: each(vector, first, k, 2))
-            for _, (_, out, lanes) in zip(rows, places, strict=False):
-                total = _tree(b, "sum", code, b.load(lanes, typ=vector))
-                b.store(b.fadd(b.load(out, typ=stored), total), out)
-        counted(b, b.mul(rounds, number(LANES)), size, lambda k: each(stored, first, k, 1))
-        for _, (whole, out, _) in zip(rows, places, strict=False):
-            total = b.fadd(b.load(whole, typ=stored), b.load(out, typ=stored))
-            b.store(total, whole)
-
-    for _, (whole, _, _) in zip(rows, places, strict=False):
-        b.store(zero, whole)
-    blocks = b.udiv(b.add(m, number(BLOCK - 1)), number(BLOCK))
-    counted(b, number(0), blocks, block)
-
-
 def _make_columns(code, weighted):
     def columns(b, x, i, x_step, *rest):
         """out[k + n] = the sum over r < m of x[i + r * x_step + n] (times y[j + r * y_step]), for
@@ -298,150 +141,6 @@ def _make_columns(code, weighted):
         b.call(f, [*places, m, element(b, STORED[code], out, k), count])
 
     return columns
-
-
-def columns_function(module, code, weighted):
-    """Declare the function of sums over rows; it is compiled once, by itself."""
-    name, stored = f"graphad_{'weighted_' * weighted}columns_{code}", STORED[code]
-    known = module.globals.get(name)
-    if known is not None:
-        return known
-    row = stored.as_pointer()
-    kinds = [row, I64] * (1 + weighted) + [I64, row, I64]
-    f = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    for attribute in ("nounwind", "willreturn", "memory(argmem: readwrite)"):
-        set.add(f.attributes, attribute)
-    for k, kind in enumerate(kinds):
-        if kind == row:
-            set.add(f.args[k].attributes, NOT_KEPT)
-            set.add(f.args[k].attributes, "noalias")
-    return f
-
-
-COLUMNS_TOGETHER = 8  # rows that are added to a piece of the result before it is stored
-
-
-def columns_text(name: str) -> str:
-    """The module of `columns`."""
-    code, weighted = name[-2:], name.startswith("weighted")
-    stored, width = STORED[code], 64 // int(name[-1])
-    module = ir.Module("graphad")
-    f = columns_function(module, code, weighted)
-    set.add(f.attributes, '"prefer-vector-width"="512"')
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    x, x_step, m, out, count = f.args[0], f.args[1], f.args[-3], f.args[-2], f.args[-1]
-    zero = ir.Constant(stored, 0.0)
-
-    def at(base, k):
-        return b.gep(base, [k], source_etype=stored)
-
-    def pieces(rows, weights, kind, first, last, scale):
-        """Add the rows to the result, a piece at a time."""
-
-        def piece(n):
-            k = b.mul(n, number(scale))
-            place = b.bitcast(at(out, k), kind.as_pointer())
-            total: Any = b.load(place, typ=kind)
-            total.align = int(code[1])
-            for row, weight in zip(rows, weights, strict=True):
-                value: Any = b.load(b.bitcast(at(row, k), kind.as_pointer()), typ=kind)
-                value.align = int(code[1])
-                total = b.fadd(total, b.fmul(value, weight) if weighted else value)
-            stored_at: Any = b.store(total, place)
-            stored_at.align = int(code[1])
-
-        counted(b, first, last, piece)
-
-    def group(first, size):
-        rows = [at(x, b.mul(b.add(first, number(r)), x_step)) for r in range(size)]
-        weights: list[Any] = [None] * size
-        if weighted:
-            y, y_step = f.args[2], f.args[3]
-            weights = [b.load(at(y, b.mul(b.add(first, number(r)), y_step)), typ=stored)
-                       for r in range(size)]  # fmt: skip
-        vector = ir.VectorType(stored, width)
-        spread = weights
-        if weighted:
-            spots = ir.Constant(ir.VectorType(I32, width), [0] * width)
-            none = ir.Constant(vector, ir.Undefined)
-            spread = [b.shuffle_vector(b.insert_element(none, w, ir.Constant(I32, 0)), none, spots)
-                      for w in weights]  # fmt: skip
-        wide = b.udiv(count, number(width))
-        pieces(rows, spread, vector, number(0), wide, width)
-        pieces(rows, weights, stored, b.mul(wide, number(width)), count, 1)
-
-    counted(b, number(0), count, lambda k: b.store(zero, at(out, k)))
-    whole = b.udiv(m, number(COLUMNS_TOGETHER))
-    counted(b, number(0), whole,
-            lambda n: group(b.mul(n, number(COLUMNS_TOGETHER)), COLUMNS_TOGETHER))  # fmt: skip
-    counted(b, b.mul(whole, number(COLUMNS_TOGETHER)), m, lambda n: group(n, 1))
-    b.ret_void()
-    return str(module)
-
-
-def reduction_text(name: str) -> str:
-    """The module of a reduction: LANES at a time, then a tree of halves, then the rest; a chain is
-    one after another.
-
-    The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
-    """
-    if name.startswith("rows_"):
-        return rows_text(name.removeprefix("rows_"))
-    if "columns" in name:
-        return columns_text(name)
-    chain, kind, code = "chain_" in name, *name.split("_")[-2:]
-    stored = STORED[code]
-    vector = ir.VectorType(stored, LANES)
-    module = ir.Module("graphad")
-    f = reduction(module, name)
-    set.add(f.attributes, '"prefer-vector-width"="512"')
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    first, base, m = f.args
-    address = b.ptrtoint(base, I64)
-    out, lanes = b.alloca(stored), b.alloca(vector)
-    b.store(first, out)
-    rounds = b.udiv(m, number(LANES))
-
-    def wide(k):
-        got: Any = b.load(element(b, vector, address, k), typ=vector)
-        got.align = int(code[1])
-        return got
-
-    def add_lanes(k):
-        b.store(_combine(b, kind, code, b.load(lanes, typ=vector), wide(k)), lanes)
-
-    def add_one(k):
-        value = b.load(element(b, stored, address, k), typ=stored)
-        b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
-
-    if chain:
-        rounds = number(0)
-    with b.if_then(b.icmp_signed(">", rounds, number(0))):
-        b.store(wide(number(0)), lanes)
-        counted(b, number(1), rounds, add_lanes)
-        total = _tree(b, kind, code, b.load(lanes, typ=vector))
-        b.store(_combine(b, kind, code, b.load(out, typ=stored), total), out)
-    counted(b, b.mul(rounds, number(LANES)), m, add_one)
-    b.ret(b.load(out, typ=stored))
-    return str(module)
-
-
-def _tree(b, kind, code, lanes):
-    width = LANES
-    while width > 1:
-        width //= 2
-        low = ir.Constant(ir.VectorType(I32, width), list(range(width)))
-        high = ir.Constant(ir.VectorType(I32, width), list(range(width, 2 * width)))
-        x, y = b.shuffle_vector(lanes, lanes, low), b.shuffle_vector(lanes, lanes, high)
-        lanes = _combine(b, kind, code, x, y)
-    return b.extract_element(lanes, ir.Constant(I32, 0))
-
-
-@word()
-def wide_vectors(b):
-    """Let LLVM use 512-bit vectors in this function where the CPU has them."""
-    if llvm.get_host_cpu_features().get("avx512f"):
-        set.add(b.function.attributes, '"prefer-vector-width"="512"')
 
 
 # -- tables, calls and memory: the executor's words ----------------------------------------------

@@ -18,7 +18,8 @@ from llvmlite import ir
 
 from graphad.emit.kernel import BLOCK
 from graphad.emit.real import keep_vector_forms
-from graphad.runtime.primitives import HELD, I64, WORDS, counted, declared, number
+from graphad.runtime.instructions import HELD, I64, counted, declared, number
+from graphad.runtime.primitives import WORDS
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
