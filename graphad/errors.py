@@ -109,5 +109,9 @@ class LinAlgError(GraphadError, _numpy_linalg_error()):
     """A matrix that cannot be factored, or solved with."""
 
 
+class NoDeviceError(GraphadError, RuntimeError):
+    """A call for a GPU where there is none, or nothing to reach it with."""
+
+
 class CheckError(GraphadError, ValueError):
     """A graph or program that breaks its own rules; a defect of the pass that made it."""

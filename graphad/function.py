@@ -51,6 +51,7 @@ class Function:
         parallel: bool | str = "auto",
         cache: bool = True,
         fastmath: bool = False,
+        device: str = "cpu",
     ):
         self._f = underlying(f)
         self._where = defined_at(self._f)
@@ -66,7 +67,7 @@ class Function:
         self._specs = None if signature is None else tuple(as_spec(s) for s in signature)
         self._options = {
             "signature": signature, "static": static, "name": name,
-            "parallel": parallel, "cache": cache, "fastmath": fastmath,
+            "parallel": parallel, "cache": cache, "fastmath": fastmath, "device": device,
         }  # fmt: skip
         self._recipe: tuple | None = None
         self._known: dict[Any, Prepared] = {}
@@ -140,7 +141,12 @@ class Function:
 
     def _remember(self, args, kwargs, leaves, prepared: Prepared):
         """Let later calls with such arguments go straight to the program, past this class."""
-        if kwargs or self._static or not gate.supported():
+        if (
+            kwargs
+            or self._static
+            or not gate.supported()
+            or not hasattr(prepared.compiled, "image")
+        ):
             return
         if any(gate.kind_of(type(x)) is None for x in leaves):
             return
@@ -310,7 +316,7 @@ class Function:
 
             with timed("trace"):
                 graph, out_tree = trace(run, specs, names, self._where)
-            options = {k: self._options[k] for k in ("cache", "fastmath", "parallel")}
+            options = {k: self._options[k] for k in ("cache", "fastmath", "parallel", "device")}
             found = self._lowered[key] = (Lowered(graph, self.__name__, **options), out_tree)
         return found
 
@@ -385,7 +391,8 @@ def function(f=None, **options) -> Any:
         parallel: 'auto' splits large elementwise and row-wise loops among threads
             (GRAPHAD_NUM_THREADS, or all cores); False never. Results are the same bits.
         cache: whether kernels are kept on disk for other processes.
-        fastmath: let LLVM reorder sums and products and assume that there is no nan or inf.
+        fastmath: let LLVM reorder sums and products.
+        device: 'cpu', or 'cuda' for a GPU (extra `cuda`; loops, products and straight-line code).
 
     Raises TraceError, ShapeError, DTypeError with the user's line where the code cannot be
     traced.

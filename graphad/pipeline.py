@@ -105,6 +105,7 @@ class Lowered:
     cache: bool = True
     fastmath: bool = False
     parallel: bool | str = "auto"
+    device: str = "cpu"
     stages: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -179,6 +180,12 @@ class Lowered:
         program = self.program
         captured = list(self.graph.captured)
         kernels = self.kernels
+        if self.device == "cuda":
+            from graphad.runtime.cuda import DeviceProgram
+
+            on_device: Any = DeviceProgram(program, kernels, captured, self.name)
+            on_device.lowered = self
+            return on_device
         with timed("image"):
             image = make_image(program, kernels, captured, self.cache, self.parallel)
         buffers = program.buffers

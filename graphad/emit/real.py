@@ -7,6 +7,7 @@ Math. 18, 1971). Everything vectorises: no call, no branch.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -43,6 +44,19 @@ SINGLE = Format(
     0.693359375, -2.12194440e-4, (-104.5, 89.5), 2.0**-126, 1e37, 2.0**17,
 )  # fmt: skip
 FORMATS = {"f8": DOUBLE, "f4": SINGLE}
+
+
+_CUDA = [False]
+
+
+@contextmanager
+def for_cuda():
+    """Code made inside is for a GPU, whose LLVM is older: no fneg, and libdevice for far sines."""
+    before, _CUDA[0] = _CUDA[0], True
+    try:
+        yield
+    finally:
+        _CUDA[0] = before
 
 
 def declared(module, name: str, kind):
@@ -96,6 +110,8 @@ class Real:
         return self._new(self.b.frem(self.v, self.like(o).v))
 
     def __neg__(self):
+        if _CUDA[0]:
+            return self.like(-0.0) - self
         return self._new(self.b.fneg(self.v))
 
     def __lt__(self, o):
@@ -227,6 +243,11 @@ def rarely(x: Real, limit: float, name: str, usual: Real) -> Real:
     LLVM cannot vectorise a branch. It can a call whose vector form is known, so the choice is a
     call with such a form, which is inlined after the loops are vectorised: one test a vector.
     """
+    if _CUDA[0]:
+        kind = ir.FunctionType(x.f.real, [x.f.real])
+        full = f"__nv_{name}" if x.f.code == "f8" else f"__nv_{name}f"
+        far = x._new(x.b.call(declared(x.b.module, full, kind), [x.v]))
+        return far.where(x.magnitude() > limit, usual)
     variants = _vector_forms(x.b.module, x.f, limit, name)
     chosen = x.b.call(_scalar_form(x.b.module, x.f, limit, name), [x.v, usual.v])
     set.add(chosen.attributes, f'"vector-function-abi-variant"="{variants}"')
