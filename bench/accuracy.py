@@ -19,7 +19,7 @@ from bench.peers import module
 TARGET = pathlib.Path(__file__).parent.parent / "docs" / "accuracy.md"
 UNARY = (
     "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "arcsin", "arccos",
-    "arctan", "sinh", "cosh", "tanh",
+    "arctan", "sinh", "cosh", "tanh", "exp2", "cbrt", "arcsinh", "arccosh", "arctanh",
 )  # fmt: skip
 BINARY = ("arctan2", "hypot", "power")
 POSITIVE = ("log", "log2", "log10", "power")
@@ -33,7 +33,7 @@ def points(name: str, dtype: str, n: int, rng) -> np.ndarray:
     wide = rng.choice([-1.0, 1.0], third) * 10.0 ** rng.uniform(
         np.log10(limits.tiny) - 5, np.log10(float(limits.max)), third
     )
-    if name in ("arcsin", "arccos"):
+    if name in ("arcsin", "arccos", "arctanh"):
         hard = 1 - 10.0 ** rng.uniform(-15, 0, n - 2 * third)
         usual, wide = rng.uniform(-1, 1, third), wide / np.maximum(1, np.abs(wide)) * 0.999
     elif name in ("log", "log2", "log10"):
@@ -47,6 +47,10 @@ def points(name: str, dtype: str, n: int, rng) -> np.ndarray:
     x = np.concatenate([usual, wide, hard])
     if name in POSITIVE:
         x = np.abs(x)
+    if name == "arccosh":
+        x = 1 + np.abs(x)
+    if name == "arctanh":
+        x = np.where(np.abs(x) < 1, x, 0.5)
     if name == "log1p":
         x = np.where(x < -1, -x, x)
     return rng.permutation(x).astype(dtype)

@@ -62,6 +62,9 @@ class Function:
         self.__qualname__ = getattr(self._f, "__qualname__", self.__name__)
         self._python_signature = signature_of(self._f)
         self._static = static_names(self._python_signature, static)
+        if device not in ("cpu", "cuda"):
+            raise TraceError(self.__name__, "unknown device", expected="'cpu' or 'cuda'",
+                             got=repr(device), fix="device='cuda'")  # fmt: skip
         if signature is not None and not isinstance(signature, (tuple, list)):
             signature = (signature,)
         self._specs = None if signature is None else tuple(as_spec(s) for s in signature)

@@ -132,7 +132,7 @@ def fixed_point(f: Callable, x0, tolerance: float = 1e-12, max_steps: int = 1000
     >>> import graphad as ga
     >>> root = lambda a: ga.fixed_point(lambda x: 0.5 * (x + a / x), a)
     >>> root(2.0), ga.grad(root)(2.0)
-    (np.float64(1.414213562373095), np.float64(0.35355339059327384))
+    (np.float64(1.414213562373095), np.float64(0.3535533905932738))
     """
     like = _like(x0)
     if like is None:

@@ -85,8 +85,8 @@ def odeint(
                      *options.values())  # fmt: skip
         return run(y0, ts, *args)
     times = tensors([lift(like, ts, "odeint")])[0]
-    if times.ndim != 1:
-        raise ShapeError("odeint", "the times need one axis", expected="shape (n,)",
+    if times.ndim != 1 or times.shape[0] == 0:
+        raise ShapeError("odeint", "the times need one axis, not empty", expected="shape (n,)",
                          got=str(times.shape), fix="np.ravel(ts)")  # fmt: skip
     leaves, tree = pytree.flatten(y0)
     values = [lift(like, v, "odeint") for v in leaves]

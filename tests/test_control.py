@@ -406,6 +406,13 @@ def test_errors_name_the_operation_and_the_fix(f, kind, text):
         ga.function(f)(XS)
 
 
+def test_devices_and_times_that_are_not_there():
+    with pytest.raises(errors.TraceError, match="'cpu' or 'cuda'"):
+        ga.function(np.sin, device="gpu")
+    with pytest.raises(errors.ShapeError, match="not empty"):
+        ga.odeint(lambda y, t: -y, 1.0, np.zeros(0))
+
+
 def test_a_tag_inside_a_loop_is_an_error_at_cut():
     f = ga.function(lambda x: ga.scan(lambda c, r: (ga.tag(c * r, "h"), c), x[0], x)[0])
     with pytest.raises(errors.TraceError, match="control flow"):

@@ -177,7 +177,7 @@ class Tensor(Value):
     def __bool__(self):
         self._concrete(
             "if or while on a traced value",
-            "np.where(condition, a, b), or make the argument static: "
+            "np.where(condition, a, b), or ga.cond, ga.while_loop; or make the argument static: "
             "ga.function(static='name'); for max and min of a list, np.max(np.stack([...]))",
         )
 
