@@ -5,7 +5,7 @@ It shares no code with the emitters: every point of every loop is a Python step 
 
 import numpy as np
 
-from graphad.lower.program import Choice, Fill, Loop, Nest, Product, Repeat
+from graphad.lower.program import Choice, Fill, Loop, Nest, Product, Repeat, Routine
 from graphad.op import find
 
 IDENTITY = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf}
@@ -45,6 +45,8 @@ def run_program(program, inputs, captured):
             run_product(region, memory)
         elif isinstance(region, Repeat):
             run_repeat(region, memory, program.buffers)
+        elif isinstance(region, Routine):
+            run_routine(region, memory)
         elif isinstance(region, Choice):
             shaped = [memory[b].reshape(program.buffers[b].spec.shape) for b in region.operands]
             k = min(max(int(memory[region.index][0]), 0), len(region.branches) - 1)
@@ -56,6 +58,17 @@ def run_program(program, inputs, captured):
             assert isinstance(region, Fill), region
             memory[region.buffer][:] = 0
     return [results[k][0].reshape(results[k][1]) for k in sorted(results)]
+
+
+def run_routine(region, memory):
+    """By the table's reference; what a routine works in is left dirty."""
+    args = [memory[b].reshape(s.shape) for b, s in zip(region.operands, region.inputs, strict=True)]
+    outs = find(region.name).reference(args, dict(region.params), region.outputs[0])
+    outs = outs if len(region.results) > 1 else [outs]
+    for b, out in zip(region.results, outs, strict=True):
+        memory[b][:] = np.ravel(out)
+    for b in region.scratch:
+        memory[b].view(np.uint8)[:] = 0x55
 
 
 def run_repeat(region, memory, buffers):
