@@ -6,8 +6,11 @@
 np.float64(0.8414709848078965)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import graphad.ops as _ops
-from graphad import errors, linalg, optim, special
+from graphad import errors
 from graphad.control import cond, fori_loop, scan, switch, while_loop
 from graphad.derivatives import (
     grad,
@@ -23,9 +26,6 @@ from graphad.derivatives import (
 )
 from graphad.external import external
 from graphad.function import Function, function
-from graphad.implicit import fixed_point, root
-from graphad.interop.sympy_in import from_sympy
-from graphad.ode import odeint
 from graphad.parts import checkpoint, custom_derivative, cut, stop_gradient, tag
 from graphad.spec import Spec, spec
 from graphad.trace.pytree import register_pytree
@@ -72,3 +72,32 @@ __all__ = [
 from numpy import where
 
 del _ops
+
+if TYPE_CHECKING:
+    from graphad import linalg, optim, special
+    from graphad.implicit import fixed_point, root
+    from graphad.interop.sympy_in import from_sympy
+    from graphad.ode import odeint
+
+# Read at their first use: a program that takes gradients need not wait for them.
+_MODULES = ("linalg", "optim", "special")
+_HOMES = {
+    "fixed_point": "implicit",
+    "from_sympy": "interop.sympy_in",
+    "odeint": "ode",
+    "root": "implicit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"graphad.{name}")
+    if name in _HOMES:
+        value = getattr(import_module(f"graphad.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'graphad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_HOMES})
