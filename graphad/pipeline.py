@@ -178,16 +178,15 @@ class Lowered:
     def compile(self) -> Compiled:
         """Machine code for this program."""
         program = self.program
-        captured = list(self.graph.captured)
         kernels = self.kernels
         if self.device == "cuda":
             from graphad.runtime.cuda import DeviceProgram
 
-            on_device: Any = DeviceProgram(program, kernels, captured, self.name)
+            on_device: Any = DeviceProgram(program, kernels, self.name)
             on_device.lowered = self
             return on_device
         with timed("image"):
-            image = make_image(program, kernels, captured, self.cache, self.parallel)
+            image = make_image(program, kernels, self.cache, self.parallel)
         buffers = program.buffers
         image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
         inputs = tuple(buffers[b].spec for b in program.inputs)

@@ -15,7 +15,7 @@ def place(at, point):
     return at.offset + sum(s * i for s, i in zip(at.strides, point, strict=True))
 
 
-def run_program(program, inputs, captured):
+def run_program(program, inputs):
     """The results of a program with static dims."""
     arena = np.full(program.arena_bytes + 64, 0xFF, np.uint8)
     memory = {}
@@ -25,7 +25,7 @@ def run_program(program, inputs, captured):
         if b.kind == "input":
             memory[b.id] = np.array(inputs[b.index], b.spec.dtype).ravel()
         elif b.kind == "captured":
-            memory[b.id] = np.array(captured[b.index], b.spec.dtype).ravel()
+            memory[b.id] = np.array(program.captured[b.index], b.spec.dtype).ravel()
         elif b.kind == "output":
             memory[b.id] = np.full(size, 99, b.spec.dtype)
             results[b.index] = (memory[b.id], b.spec.shape)
@@ -50,9 +50,7 @@ def run_program(program, inputs, captured):
         elif isinstance(region, Choice):
             shaped = [memory[b].reshape(program.buffers[b].spec.shape) for b in region.operands]
             k = min(max(int(memory[region.index][0]), 0), len(region.branches) - 1)
-            for b, out in zip(
-                region.results, run_program(region.branches[k], shaped, []), strict=True
-            ):
+            for b, out in zip(region.results, run_program(region.branches[k], shaped), strict=True):
                 memory[b][:] = out.ravel()
         else:
             assert isinstance(region, Fill), region
@@ -84,10 +82,10 @@ def run_repeat(region, memory, buffers):
     while taken < n:
         k = n - 1 - taken if region.reverse else taken
         state = [np.asarray(k), *carries, *constants]
-        if region.condition is not None and not run_program(region.condition, state, [])[0]:
+        if region.condition is not None and not run_program(region.condition, state)[0]:
             break
         rows = [memory[b][k * n : (k + 1) * n] for b, n in zip(region.xs, region.rows, strict=True)]
-        outs = run_program(region.body, [*state, *rows], [])
+        outs = run_program(region.body, [*state, *rows])
         carries = outs[: len(carries)]
         for b, row in zip(region.ys, outs[len(carries) :], strict=True):
             array(b)[k] = row

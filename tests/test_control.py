@@ -429,3 +429,10 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     two = ga.function(f)(x)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_captured_arrays_of_which_one_is_not_needed():
+    """The rows go when nothing reads them; the other array keeps its place."""
+    unread, table = np.zeros(4), np.array([2.0, 3.0, 5.0])
+    got = ga.function(lambda x: ga.scan(lambda c, _: (c * table, None), x, unread)[0])(np.ones(3))
+    np.testing.assert_array_equal(got, table**4)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(FOLDER))
 PROGRAMS = [
     pytest.param(*program, id=program[0])
     for file in sorted(FOLDER.glob("*.py"))
-    for program in importlib.import_module(file.stem).PROGRAMS
+    for program in getattr(importlib.import_module(file.stem), "PROGRAMS", ())
 ]
 
 

@@ -49,10 +49,8 @@ def stages(graph, arrays, want):
         stage = step.check(step.run(stage))
         if isinstance(stage, Graph):
             assert_same(evaluate(stage, arrays), want, step.name)
-            captured = stage.captured
-        else:
-            if stage.offsets or step.name == "plan memory":
-                assert_same(run_program(stage, arrays, captured), want, step.name)
+        elif stage.offsets or step.name == "plan memory":
+            assert_same(run_program(stage, arrays), want, step.name)
 
 
 def directions(run, arrays, seed):

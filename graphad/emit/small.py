@@ -376,7 +376,7 @@ def _known(name: str, xs: list):
 
 def straight(graph: Graph) -> Program:
     """The program of a small graph: one straight-line region."""
-    return _program(graph, graph.captured, Unbatched(graph, 0))
+    return _program(graph, Unbatched(graph, 0))
 
 
 def takes_each(graph: Graph) -> bool:
@@ -396,10 +396,10 @@ def straight_each(graph: Graph) -> Program:
     """The program of a batch of small graphs: a loop over straight-line code."""
     one = unbatched(graph)
     assert one is not None
-    return _program(graph, graph.captured, one)
+    return _program(graph, one)
 
 
-def _program(graph: Graph, captured, one: Unbatched) -> Program:
+def _program(graph: Graph, one: Unbatched) -> Program:
     s = Straightener(one.graph, one.batched)
     many = one.count != 0
     buffers: list[Buffer] = []
@@ -432,7 +432,7 @@ def _program(graph: Graph, captured, one: Unbatched) -> Program:
     shown = tuple(t.strip() for t, _ in needed)
     region = Straight(kernel, reads, tuple(outputs), statements=shown, brief=not many)
     inputs = tuple(range(len(graph.inputs)))
-    return Program((region,), tuple(buffers), inputs, tuple(outputs))
+    return Program((region,), tuple(buffers), inputs, tuple(outputs), captured=graph.captured)
 
 
 def matrices_each(region: Routine) -> Kernel:

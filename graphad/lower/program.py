@@ -351,6 +351,7 @@ def _indented(stage) -> str:
 class Program:
     """Regions in order, and their buffers. `outputs[i]` is the buffer of output i.
 
+    `captured[i]` is the array behind the buffer of kind captured and index i, read at each call.
     After memory planning `offsets` has the place of each temporary in the arena and
     `arena_bytes` its size; for symbolic dims `slots` says which temporaries share a slot.
     """
@@ -360,6 +361,7 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     checks: tuple = ()
+    captured: tuple = field(default=(), compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     arena_bytes: int = 0
     slots: tuple = ()

@@ -70,8 +70,9 @@ class Assembly:
         inputs = tuple(self.buffer_of[i] for i in graph.inputs)
         self._slice_checks()
         return Program(
-            tuple(regions), tuple(self.buffers), inputs, tuple(outputs), tuple(self.checks)
-        )
+            tuple(regions), tuple(self.buffers), inputs, tuple(outputs), tuple(self.checks),
+            self.graph.captured,
+        )  # fmt: skip
 
     def _slice_checks(self):
         """What symbolic slices took for granted: (a dim that must not be negative, where)."""

@@ -164,9 +164,8 @@ def ptx_of(source: str) -> str:
 class DeviceProgram:
     """A program on the GPU: buffers in its memory, and a launch for each region."""
 
-    def __init__(self, program: Program, kernels: list, captured, name: str):
+    def __init__(self, program: Program, kernels: list, name: str):
         self.program, self.kernels, self.name = program, kernels, name
-        self.captured = captured
         self.cuda = require_device(name)
         for region in program.regions:
             if not isinstance(region, (Loop, Nest, Product, Fill)) and not hasattr(
@@ -187,7 +186,7 @@ class DeviceProgram:
                 continue
             shape = b.spec.shape or (1,)
             if b.kind in ("input", "captured"):
-                source = inputs[b.index] if b.kind == "input" else self.captured[b.index]
+                source = inputs[b.index] if b.kind == "input" else self.program.captured[b.index]
                 host = np.array(source, b.spec.dtype, order="C").reshape(shape)
                 memory[b.id] = _Placed(self.cuda, host)
             else:

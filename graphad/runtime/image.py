@@ -137,12 +137,12 @@ class Writer:
                 self.put(value)
         return places
 
-    def captured(self, scope: Scope, arrays) -> None:
+    def captured(self, scope: Scope) -> None:
         """Addresses of captured arrays, which are read at each call."""
         self.data[x.CAPTURED_AT] = len(self.data)
         for b in scope.program.buffers:
             if b.kind == "captured":
-                array = arrays[b.index]
+                array = scope.program.captured[b.index]
                 self.alive.append(array)
                 scope.places[b.id] = Place(self.put(array.ctypes.data), 0, self.relocations)
                 for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
@@ -390,7 +390,7 @@ def all_kernels(kernels: list) -> list[Kernel]:
 
 
 def make_image(
-    program: Program, kernels: list, captured, keep: bool = True, parallel: bool | str = "auto"
+    program: Program, kernels: list, keep: bool = True, parallel: bool | str = "auto"
 ) -> Image:
     """The image of a planned program. `kernels[i]` is a Kernel, the Inner kernels of a region
     that holds programs, or None for a library region.
@@ -412,7 +412,7 @@ def make_image(
     w.data[x.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)
     w.arena_bytes = scope.arena(0)
-    w.captured(scope, captured)
+    w.captured(scope)
     scope.steps()
     w.set(x.ARENA_BYTES, w.arena_bytes)
     return _finish(w, inputs_at, outputs_at, keep)
