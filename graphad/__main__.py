@@ -1,4 +1,4 @@
-"""The command line: `python -m graphad demo | doctor | reference | cache [--clear]`."""
+"""The command line: `python -m graphad demo | doctor | operations | cache [--clear]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="train on real data and look inside")
     demo.add_argument("--epochs", type=int, default=60, help="passes over the training data")
     commands.add_parser("doctor", help="versions, BLAS, threads, cache folder, CPU features")
-    commands.add_parser("reference", help="everything that is covered, in Markdown")
+    commands.add_parser("operations", help="everything that is covered, in Markdown")
     cache = commands.add_parser("cache", help="list what is kept on disk")
     cache.add_argument("--clear", action="store_true", help="remove it")
     chosen = parser.parse_args(arguments)
@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(report())
         return 0
-    if chosen.command == "reference":
-        from graphad.inspect.reference import text
+    if chosen.command == "operations":
+        from graphad.inspect.operations import text
 
         print(text(), end="")
         return 0

@@ -23,10 +23,10 @@ def test_page(page, monkeypatch):
     assert text.startswith("# ")
 
 
-def test_the_reference_is_that_of_the_table():
-    from graphad.inspect.reference import text
+def test_the_page_of_operations_is_that_of_the_table():
+    from graphad.inspect.operations import text
 
-    assert (ROOT / "docs" / "reference.md").read_text() == text()
+    assert (ROOT / "docs" / "operations.md").read_text() == text()
 
 
 def test_setup_has_two_commands():
