@@ -31,10 +31,12 @@ class Where(NamedTuple):
 NOWHERE = Where("<graph>", 0)
 
 
-def _numpy_folder() -> str:
+def _numpy_folders() -> tuple[str, str]:
+    """Where NumPy is, and SciPy beside it."""
     import numpy
 
-    return os.path.dirname(os.path.abspath(numpy.__file__)) + os.sep
+    folder = os.path.dirname(os.path.abspath(numpy.__file__))
+    return folder + os.sep, os.path.join(os.path.dirname(folder), "scipy") + os.sep
 
 
 def _numpy_linalg_error() -> type[Exception]:
@@ -43,7 +45,7 @@ def _numpy_linalg_error() -> type[Exception]:
     return numpy.linalg.LinAlgError
 
 
-_INTERNAL = (_PACKAGE, _numpy_folder(), "<__array_function__", "<frozen")
+_INTERNAL = (_PACKAGE, *_numpy_folders(), "<__array_function__", "<frozen")
 
 
 def user_line() -> Where:

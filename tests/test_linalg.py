@@ -201,3 +201,13 @@ def test_batches_of_small_solves_are_one_loop():
     back = np.linalg.solve(np.swapaxes(a, 1, 2), 2 * x[..., None])[..., 0]
     np.testing.assert_allclose(db, back, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(da, -back[:, :, None] * x[:, None, :], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["expm", "cho_factor", "solve_sylvester"])
+def test_functions_of_scipy_say_what_to_write(name):
+    f = getattr(scipy.linalg, name)
+    arguments = (NEAR_ONE,) * (3 if name == "solve_sylvester" else 1)
+    with pytest.raises(
+        errors.TraceError, match=f"scipy.linalg(.|\n)*test_linalg(.|\n)*ga.linalg.{name}"
+    ):
+        ga.function(lambda *a: f(*a))(*arguments)

@@ -56,10 +56,10 @@ class Image:
         """Where the image is in memory."""
         return self.data.ctypes.data
 
-    def __del__(self):
-        pool = int(self.data[x.POOL])
+    def __del__(self, pool_at=x.POOL, free=_free):  # when Python ends, the module's names are gone
+        pool = int(self.data[pool_at])
         if pool:
-            _free(pool)
+            free(pool)
 
 
 class Place(NamedTuple):

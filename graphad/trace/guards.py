@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import _INTERNAL, NOWHERE, GraphadError, TraceError, Where
+from graphad.errors import _INTERNAL, NOWHERE, GraphadError, TraceError, Where, user_line
 from graphad.trace.tensor import ASSEMBLE
 
 
@@ -102,11 +102,26 @@ def clear_errors():
             raise
         for text, (problem, fix) in _RAW.items():
             if text in str(error):
+                called = _scipy_linalg(error)
+                if called:
+                    problem = "a function of scipy.linalg was called with a traced value"
+                    fix = f"ga.linalg.{called}, or np.linalg where it has one"
                 raise TraceError(
                     "NumPy array and traced value", problem, where=_innermost(error),
                     expected="an expression that makes a new array", got=str(error), fix=fix,
                 ) from error  # fmt: skip
         raise
+
+
+def _scipy_linalg(error) -> str:
+    """The function of scipy.linalg that a traceback goes through; '' if there is none."""
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if "/scipy/linalg/" in code.co_filename.replace("\\", "/"):
+            return code.co_name
+        step = step.tb_next
+    return ""
 
 
 def _innermost(error) -> Where:
@@ -117,4 +132,4 @@ def _innermost(error) -> Where:
         if not name.startswith(_INTERNAL):
             found = Where(name, step.tb_lineno)
         step = step.tb_next
-    return found
+    return user_line() if found is NOWHERE else found
