@@ -5,6 +5,8 @@ A message names the operation, the user's own line, what was expected and got, a
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 from typing import NamedTuple
@@ -45,7 +47,10 @@ def _numpy_linalg_error() -> type[Exception]:
     return numpy.linalg.LinAlgError
 
 
-_INTERNAL = (_PACKAGE, *_numpy_folders(), "<__array_function__", "<frozen")
+_INTERNAL = (
+    _PACKAGE, *_numpy_folders(), contextlib.__file__, functools.__file__,
+    "<__array_function__", "<frozen",
+)  # fmt: skip
 
 
 def user_line() -> Where:
