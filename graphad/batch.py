@@ -8,7 +8,7 @@ from graphad.graph import Builder, Graph, dependents, reachable, replay
 from graphad.ops.array import transpose
 from graphad.ops.control import calls
 from graphad.ops.loops import Twin, fresh_token, iterate, one_by_one, split, switch
-from graphad.ops.value import Value, broadcast
+from graphad.ops.value import Value, repeated
 from graphad.spec import Spec
 
 
@@ -58,7 +58,7 @@ def batch_graph(graph: Graph, batched: Sequence[bool], size) -> Graph:
     """The graph with a batch axis on some inputs and on every output."""
     inner, outs, results = _batched(graph, batched, size)
     return inner.finish(
-        repeat(Value(inner, o), size).id if r is None else r.id
+        repeated(Value(inner, o), size).id if r is None else r.id
         for o, r in zip(outs, results, strict=True)
     )
 
@@ -79,11 +79,6 @@ def _batched(graph: Graph, batched: Sequence[bool], size):
         holes.append(hole)
     outs = replay(graph, inner, holes)
     return inner, outs, batch_through(inner, outs, inputs, size)
-
-
-def repeat(x: Value, size) -> Value:
-    """An unbatched value along a new first axis."""
-    return broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
 
 
 # -- control flow --------------------------------------------------------------------------------
@@ -126,11 +121,11 @@ def _batch_iterate(node, args, batched, size) -> list[Value]:
         condition = test.finish(plain)
     out_flags = [*carried, *[r is not None for r in results[c:]]]
     ids = [
-        (repeat(Value(inner, o), size) if r is None else r).id if flag else o
+        (repeated(Value(inner, o), size) if r is None else r).id if flag else o
         for o, r, flag in zip(outs, results, out_flags, strict=True)
     ]
     body = inner.finish(ids)
-    carries = [repeat(v, size) if flag and not already else v for v, flag, already in
+    carries = [repeated(v, size) if flag and not already else v for v, flag, already in
                zip(parts.carries, carried, flags.carries, strict=True)]  # fmt: skip
     xs = [transpose(x, (1, 0, *range(2, x.ndim))) if flag else x
           for x, flag in zip(parts.xs, flags.xs, strict=True)]  # fmt: skip
@@ -141,8 +136,8 @@ def _batch_iterate(node, args, batched, size) -> list[Value]:
         token=o["token"] + "b", twin=twin and Twin(*twin).batched(),
     )  # fmt: skip
     extra = int(condition is not None)
-    kept = [v if f else repeat(v, size) for v, f in zip(found[:c], carried, strict=True)]
-    kept += [repeat(v, size) for v in found[c : c + extra]]
+    kept = [v if f else repeated(v, size) for v, f in zip(found[:c], carried, strict=True)]
+    kept += [repeated(v, size) for v in found[c : c + extra]]
     for y, flag in zip(found[c + extra :], out_flags[c:], strict=True):
-        kept.append(transpose(y, (1, 0, *range(2, y.ndim))) if flag else repeat(y, size))
+        kept.append(transpose(y, (1, 0, *range(2, y.ndim))) if flag else repeated(y, size))
     return kept

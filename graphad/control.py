@@ -35,7 +35,7 @@ from graphad.trace.tensor import Tensor
 _EAGER: Any = weakref.WeakKeyDictionary()
 
 
-def _like(*trees) -> Tensor | None:
+def like_of(*trees) -> Tensor | None:
     """A value of the trace under way, or None outside of one."""
     for x in pytree.flatten(trees)[0]:
         if isinstance(x, Tensor):
@@ -43,7 +43,7 @@ def _like(*trees) -> Tensor | None:
     return active()
 
 
-def _eager(run: Callable, key: Callable, *more) -> Function:
+def eager(run: Callable, key: Callable, *more) -> Function:
     """The compiled function of a call with plain arrays; kept as long as the user's function."""
     try:
         known = _EAGER.setdefault(key, {})
@@ -195,9 +195,9 @@ def scan(
     (np.float64(6.0), array([0., 2., 9.]))
     """
     options = (length, reverse, unroll, checkpoint)
-    like = _like(init, xs)
+    like = like_of(init, xs)
     if like is None:
-        return _eager(lambda init, xs: scan(f, init, xs, *options), f, "scan", *options)(init, xs)
+        return eager(lambda init, xs: scan(f, init, xs, *options), f, "scan", *options)(init, xs)
     leaves, tree = pytree.flatten(xs)
     values = [lift(like, x, "scan") for x in leaves]
     n = _length(values, length)
@@ -208,7 +208,7 @@ def scan(
         return _unrolled(f, init, pytree.unflatten(tree, tensors(values)), n, reverse, unroll,
                          checkpoint)  # fmt: skip
     keep = "dear" if checkpoint == "all" else "carries"
-    return _Loop(like, "scan", init).scan(f, values, tree, n, reverse, keep)
+    return TracedLoop(like, "scan", init).scan(f, values, tree, n, reverse, keep)
 
 
 def _length(values: list[Value], length):
@@ -276,15 +276,12 @@ def _in_segments(f, init, xs, n, reverse, unroll, checkpoint):
     def segment(carry, x, steps):
         return scan(f, carry, x, steps, reverse, unroll)
 
-    def step(carry, x):
-        return recomputed(functools.partial(segment, steps=size))(carry, x)
-
-    def rest(carry, x, steps):
+    def again(carry, x, steps):
         return recomputed(functools.partial(segment, steps=steps))(carry, x)
 
     if n < size:
-        return rest(init, xs, n)
-    return _split_scan(step, rest, init, xs, n, size, reverse)
+        return again(init, xs, n)
+    return _split_scan(functools.partial(again, steps=size), again, init, xs, n, size, reverse)
 
 
 def _unrolled(f, init, xs, n, reverse, unroll, checkpoint):
@@ -296,7 +293,7 @@ def _unrolled(f, init, xs, n, reverse, unroll, checkpoint):
             one = pytree.map_leaves(lambda v, k=k: indexed(v, k), x)
             carry, ys[k] = f(carry, one)
         flat = [pytree.flatten(y) for y in ys]
-        like = _like(carry, x)
+        like = like_of(carry, x)
         assert like is not None
         stacked = [
             concatenate([reshape(v, (1, *v.shape)) for v in
@@ -319,9 +316,9 @@ def fori_loop(lower, upper, body: Callable, init):
     >>> fori_loop(1, 5, lambda i, product: product * i, 1)
     np.int64(24)
     """
-    like = _like(lower, upper, init)
+    like = like_of(lower, upper, init)
     if like is None:
-        run = _eager(lambda init: fori_loop(lower, upper, body, init), body, "fori", lower, upper)
+        run = eager(lambda init: fori_loop(lower, upper, body, init), body, "fori", lower, upper)
         return run(init)
     first = lift(like, lower, "fori_loop")
     count, length = None, ENDLESS
@@ -330,7 +327,7 @@ def fori_loop(lower, upper, body: Callable, init):
                         "i8")  # fmt: skip
     else:
         length = max(operators.index(upper) - operators.index(lower), 0)
-    loop = _Loop(like, "fori_loop", init)
+    loop = TracedLoop(like, "fori_loop", init)
 
     def step(carry, index):
         return body(tensors([convert(apply("add", first, index), "i8")])[0], carry), ()
@@ -350,17 +347,17 @@ def while_loop(condition: Callable, body: Callable, init, max_steps: int | None 
     >>> while_loop(lambda x: x < 100.0, lambda x: 2.0 * x, 3.0)
     np.float64(192.0)
     """
-    like = _like(init)
+    like = like_of(init)
     if like is None:
-        run = _eager(lambda init: while_loop(condition, body, init, max_steps), body, "while",
+        run = eager(lambda init: while_loop(condition, body, init, max_steps), body, "while",
                      condition, max_steps)  # fmt: skip
         return run(init)
     length = ENDLESS if max_steps is None else operators.index(max_steps)
-    loop = _Loop(like, "while_loop", init)
+    loop = TracedLoop(like, "while_loop", init)
     return loop.run(lambda carry, index: (body(carry), ()), length=length, condition=condition)
 
 
-class _Loop:
+class TracedLoop:
     """One loop being traced: its carry, as leaves whose dtypes the body settles."""
 
     def __init__(self, like: Tensor, operation: str, init):
@@ -379,13 +376,13 @@ class _Loop:
                                  fix="return carry, None where there is no y")  # fmt: skip
             return result
 
-        return self._loop(step, xs, n, reverse=reverse, keep=keep)
+        return self.steps(step, xs, n, reverse=reverse, keep=keep)
 
     def run(self, step, length, count=None, condition=None):
         """The last carry."""
-        return self._loop(step, [], length, count=count, condition=condition)[0]
+        return self.steps(step, [], length, count=count, condition=condition)[0]
 
-    def _loop(self, step, xs, length, *, count=None, condition=None, reverse=False, keep="dear"):
+    def steps(self, step, xs, length, *, count=None, condition=None, reverse=False, keep="dear"):
         body, n = self._settled(step, xs), len(self.init)
         test = None if condition is None else self._test(condition)
         outside = sorted({*body.outside, *(test.outside if test else ())})

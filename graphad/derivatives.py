@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from graphad.batch import batch_through, repeat
+from graphad.batch import batch_through
 from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError, DTypeError, ShapeError
@@ -20,7 +20,7 @@ from graphad.ops.array import embed, transpose
 from graphad.ops.control import placeholder
 from graphad.ops.cost import operations
 from graphad.ops.numpy_shape import moveaxis
-from graphad.ops.value import Value, full, lift, reshape, zeros_like
+from graphad.ops.value import Value, full, lift, repeated, reshape, zeros_like
 from graphad.selection import Selection, any_tensor, matched, or_zeros, outputs_of, tensors
 from graphad.spec import Spec, same_dim, size_of
 from graphad.trace import pytree
@@ -226,7 +226,7 @@ def _batched(like, values, hole: Value, spec: Spec):
     n = size_of(spec.shape)
     live = [v for v in values if v is not None]
     found = batch_through(like.builder, [v.id for v in live], {hole.id: _basis(like, spec)}, n)
-    done = {v.id: repeat(v, n) if b is None else b for v, b in zip(live, found, strict=True)}
+    done = {v.id: repeated(v, n) if b is None else b for v, b in zip(live, found, strict=True)}
     return [None if v is None else done[v.id] for v in values]
 
 
@@ -348,7 +348,9 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
                              got=f"in_axes={in_axes}", fix="call f itself")  # fmt: skip
         leaves, tree = outputs_of(like, f._f(*inner_args, **inner_kwargs))
         found = batch_through(like.builder, [y.id for y in leaves], placed, size[0])
-        outs = [repeat(y, size[0]) if b is None else b for y, b in zip(leaves, found, strict=True)]
+        outs = [
+            repeated(y, size[0]) if b is None else b for y, b in zip(leaves, found, strict=True)
+        ]
         places = out_axes if isinstance(out_axes, (tuple, list)) else [out_axes] * len(outs)
         moved = [moveaxis(o, 0, a) for o, a in zip(outs, places, strict=True)]
         return pytree.unflatten(tree, tensors(moved))

@@ -55,8 +55,5 @@ class Enclosure:
             spec = nodes[n].spec
             new[n] = inner.input(Spec(spec.shape, spec.dtype), f"x{k}")
         for n in sorted(self.inside - set(self.inputs)):
-            node = nodes[n]
-            with inner.at(node.where):
-                args = [new[a] for a in node.args]
-                new[n] = inner.add(node.op, args, node.spec, **node.options)
+            new[n] = inner.again(nodes[n], new)
         return inner.finish(new[o] for o in (self.outputs if outputs is None else outputs))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphad.arguments import as_spec
-from graphad.control import _eager, _like
+from graphad.control import eager, like_of
 from graphad.errors import DTypeError, ShapeError, TraceError
 from graphad.ops.external import Callee
 from graphad.ops.value import Value, broadcast_to, convert, lift
@@ -46,9 +46,9 @@ def external(f, derivative: Callable | None = None, result: Any = None) -> Calla
     callee = _callee(f)
 
     def call(*args):
-        like = _like(args)
+        like = like_of(args)
         if like is None:
-            return _eager(call, call)(*args)
+            return eager(call, call)(*args)
         values = [lift(like, a, callee.name) for a in args]
         shape, dtype = _result(callee, values, result)
         if callee.elementwise:

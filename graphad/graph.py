@@ -8,7 +8,7 @@ DiGraph keeps one edge for `mul(x, x)`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -233,6 +233,11 @@ class Builder:
             self._journal.append(key)
         return node.id
 
+    def again(self, node: Node, new: Mapping[int, int]) -> int:
+        """A node of another graph once more, on its own line; `new` has its arguments here."""
+        with self.at(node.where):
+            return self.add(node.op, [new[a] for a in node.args], node.spec, **node.options)
+
     def input(self, spec: Spec, name: str) -> int:
         """Append an input of the graph."""
         node = self.add("input", (), spec, index=len(self.inputs), name=name)
@@ -335,8 +340,7 @@ def replay(graph: Graph, builder: Builder, arguments: Sequence[int]) -> list[int
             elif node.op.name == "alias":
                 new[node.id] = new[node.args[0]]
             else:
-                args = [new[a] for a in node.args]
-                new[node.id] = builder.add(node.op, args, node.spec, **node.options)
+                new[node.id] = builder.again(node, new)
     for tag, node_id in graph.tags:
         builder.tags.setdefault(tag, new[node_id])
     return [new[o] for o in graph.outputs]

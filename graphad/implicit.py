@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.control import _eager, _like, while_loop
+from graphad.control import eager, like_of, while_loop
 from graphad.derivatives import jacobian_of
 from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
@@ -22,7 +22,7 @@ from graphad.graph import Graph, replay
 from graphad.ops import factor
 from graphad.ops.control import alias, calls, placeholder
 from graphad.ops.numpy_shape import concatenate
-from graphad.ops.value import Value, convert, lift, reshape
+from graphad.ops.value import Value, add, convert, full, lift, reshape
 from graphad.parts import BatchedRule, Rule
 from graphad.selection import tensors
 from graphad.spec import Spec, same_dim, size_of
@@ -58,12 +58,12 @@ class ImplicitRule(Rule):
                   for row, o in zip(columns, out, strict=True)]  # fmt: skip
         matrix = concatenate([concatenate(row, axis=1) for row in blocks], axis=0)
         right = concatenate(
-            [reshape(factor.full(o, 0.0) if m is None else m, (o.size, 1))
+            [reshape(full(o, 0.0) if m is None else m, (o.size, 1))
              for o, m in zip(out, moved, strict=True)], axis=0)  # fmt: skip
         solved = -factor.solved(matrix, right)
         found, at = [], 0
         for v in x:
-            piece = factor.add(solved, "slice", [solved], start=(at, 0), step=(1, 1),
+            piece = add(solved, "slice", [solved], start=(at, 0), step=(1, 1),
                                shape=(v.size, 1))  # fmt: skip
             found.append(reshape(piece, v.shape))
             at += v.size
@@ -134,9 +134,9 @@ def fixed_point(f: Callable, x0, tolerance: float = 1e-12, max_steps: int = 1000
     >>> root(2.0), ga.grad(root)(2.0)
     (np.float64(1.414213562373095), np.float64(0.3535533905932738))
     """
-    like = _like(x0)
+    like = like_of(x0)
     if like is None:
-        run = _eager(lambda x0: fixed_point(f, x0, tolerance, max_steps), f, "fixed", tolerance,
+        run = eager(lambda x0: fixed_point(f, x0, tolerance, max_steps), f, "fixed", tolerance,
                      max_steps)  # fmt: skip
         return run(x0)
     start, tree = _start(like, "fixed_point", x0)
@@ -193,13 +193,13 @@ def root(f: Callable, x0=None, bracket=None, tolerance: float = 1e-12, max_steps
             "root", "it needs a start or a bracket", expected="x0= or bracket=",
             got="both" if x0 is not None else "none", fix="bracket=(a, b)",
         )  # fmt: skip
-    like = _like(x0, bracket)
+    like = like_of(x0, bracket)
     if like is None:
         options = (tolerance, max_steps)
         if bracket is not None:
-            run = _eager(lambda b: root(f, None, b, *options), f, "bracket", *options)
+            run = eager(lambda b: root(f, None, b, *options), f, "bracket", *options)
             return run(tuple(bracket))
-        return _eager(lambda x: root(f, x, None, *options), f, "root", *options)(x0)
+        return eager(lambda x: root(f, x, None, *options), f, "root", *options)(x0)
     if bracket is not None:
         return _bracketed(like, f, bracket, tolerance, max_steps)
     start, tree = _start(like, "root", x0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.control import _eager, _like, _Loop, scan
+from graphad.control import TracedLoop, eager, like_of, scan
 from graphad.derivatives import vjp
 from graphad.errors import ShapeError, TraceError
 from graphad.ops.indexing import index as indexed
@@ -79,9 +79,9 @@ def odeint(
         raise TraceError("odeint", "unknown adjoint", expected="'discrete' or 'continuous'",
                          got=repr(adjoint), fix="adjoint='discrete'")  # fmt: skip
     options = {"rtol": rtol, "atol": atol, "max_steps": max_steps, "adjoint": adjoint}
-    like = _like(y0, ts, args)
+    like = like_of(y0, ts, args)
     if like is None:
-        run = _eager(lambda y0, ts, *args: odeint(f, y0, ts, *args, **options), f, "odeint",
+        run = eager(lambda y0, ts, *args: odeint(f, y0, ts, *args, **options), f, "odeint",
                      *options.values())  # fmt: skip
         return run(y0, ts, *args)
     times = tensors([lift(like, ts, "odeint")])[0]
@@ -202,18 +202,18 @@ def _discrete(f, y0, ts, args, rtol, atol, max_steps):
         slope_there = np.where(good, slopes[-1], k)
         return (np.where(good, new, y), end, h * factor, slope_there), row
 
-    loop = _Loop(y0, "odeint", (y0, 0.0 * h0, h0, k1))
+    loop = TracedLoop(y0, "odeint", (y0, 0.0 * h0, h0, k1))
     # h that shrinks to nothing, or becomes nan, ends the loop.
-    carry, rows = loop._loop(step, [], max_steps, condition=lambda c: (c[1] < 1.0) & (c[2] > 1e-14))
+    carry, rows = loop.steps(step, [], max_steps, condition=lambda c: (c[1] < 1.0) & (c[2] > 1e-14))
     starts, widths, ends, taken, *quartic = rows
     done = carry[1] >= 1.0
     # The step of each time is the first that ends there or later. Steps that were tried again end
     # where they began; rows beyond the last step are 0.
-    share = fixed((ts - first) / np.where(span == 0.0, 1.0, span))
-    place = np.searchsorted(np.where(taken > 0.0, ends, np.inf), share)
+    passed = (ts - first) / np.where(span == 0.0, 1.0, span)
+    place = np.searchsorted(np.where(taken > 0.0, ends, np.inf), fixed(passed))
     place = np.minimum(place, max_steps - 1)
     width = np.take(widths, place)
-    u = (ts - first) / np.where(span == 0.0, 1.0, span) - np.take(starts, place)
+    u = passed - np.take(starts, place)
     u = (u / np.where(width == 0.0, 1.0, width))[:, None]
     a, b, c, d, e = (np.take(q, place, axis=0) for q in quartic)
     out = (((a * u + b) * u + c) * u + d) * u + e

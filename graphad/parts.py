@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from graphad.batch import batch_through, repeat
+from graphad.batch import batch_through
 from graphad.diff.pullback import pull_back
 from graphad.enclosure import Enclosure
 from graphad.errors import DerivativeError, ShapeError, TraceError
@@ -14,7 +14,7 @@ from graphad.function import Function, as_function
 from graphad.graph import Builder, Graph, dependents, reachable
 from graphad.ops.array import total
 from graphad.ops.control import calls, picks, placeholder
-from graphad.ops.value import Value, add, convert, lift, zeros_like
+from graphad.ops.value import Value, add, convert, lift, repeated, zeros_like
 from graphad.selection import any_tensor, outputs_of, tensors
 from graphad.spec import Spec
 from graphad.trace import pytree
@@ -310,7 +310,7 @@ class BatchedRule:
         live = [r for r in results if r is not None]
         found = batch_through(args[0].builder, [r.id for r in live], placed, self.size)
         grown = iter(
-            repeat(r, self.size) if b is None else b for r, b in zip(live, found, strict=True)
+            repeated(r, self.size) if b is None else b for r, b in zip(live, found, strict=True)
         )
         return [None if r is None else next(grown) for r in results]
 

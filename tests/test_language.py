@@ -9,28 +9,9 @@ from numba.extending import intrinsic
 import graphad as ga
 from graphad.emit.kernel import BLOCK, CONTROL
 from graphad.runtime import image
-from graphad.runtime.frame import NUMBA_TYPES
+from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
 from graphad.runtime.primitives import WORDS
 from graphad.runtime.translate import UnknownWord, translate
-
-
-def as_intrinsic(primitive):
-    """A word of the language for Numba."""
-    names = [f"a{k}" for k in range(len(primitive.arguments))]
-    kinds = [NUMBA_TYPES[c] for c in primitive.arguments]
-    result = NUMBA_TYPES[primitive.result] if primitive.result else types.void
-
-    def made(typingctx, *_):
-        def codegen(context, builder, sig, args):
-            out = primitive.build(builder, *args)
-            return context.get_dummy_value() if out is None else out
-
-        return result(*kinds), codegen
-
-    space = {"made": made}
-    arguments = ", ".join(["typingctx", *names])
-    exec(f"def word({arguments}):\n    return made({arguments})", space)
-    return intrinsic(space["word"])
 
 
 @intrinsic(prefer_literal=True)

@@ -233,8 +233,7 @@ class _Reverse:
         """One step backward, in a builder that has the step forward too."""
         inner = self.inner = Builder()
         specs = _specs(self.body, self.body.inputs)
-        self.values = [Value(inner, inner.add("placeholder", (), Spec(s.shape, s.dtype),
-                                              token=inner.token())) for s in specs]  # fmt: skip
+        self.values = [_hole(inner, s) for s in specs]
         roles = split(self.values[1:], {**self.options, "counted": False})
         self.index, self.roles = self.values[0], roles
         self.outs = replay(self.body, inner, [v.id for v in self.values])
@@ -242,9 +241,7 @@ class _Reverse:
         live = [i for i in range(n) if moving[i]]
         live += [n + k for k, ct in enumerate(self.cts[n:]) if ct is not None]
         self.live = live
-        self.holes = [Value(inner, inner.add("placeholder", (), Spec(s.shape, s.dtype),
-                                             token=inner.token()))
-                      for s in (inner.nodes[self.outs[k]].spec for k in live)]  # fmt: skip
+        self.holes = [_hole(inner, inner.nodes[self.outs[k]].spec) for k in live]
         floats = [v for v in roles.carries if v.spec.is_float]
         sources = [*floats, *_chosen(roles.constants, self.flags.constants),
                    *_chosen(roles.xs, self.flags.xs)]  # fmt: skip
@@ -340,8 +337,7 @@ class _Reverse:
         new = {self.index.id: index}
         for k, v in enumerate(self.roles.constants):
             new[v.id] = inner.input(_plain(v.spec), f"k{k}")
-        rows = [s for s in stored]
-        for k, s in enumerate(rows):
+        for k, s in enumerate(stored):
             new[s] = inner.input(_plain(c.nodes[s].spec), f"r{k}")
         for k, v in enumerate(self.roles.xs):
             new[v.id] = inner.input(_plain(v.spec), f"x{k}")
@@ -421,6 +417,10 @@ class _Reverse:
         return terms, pairs
 
 
+def _hole(inner: Builder, spec: Spec) -> Value:
+    return Value(inner, inner.add("placeholder", (), _plain(spec), token=inner.token()))
+
+
 def _plain(spec: Spec) -> Spec:
     return Spec(spec.shape, spec.dtype)
 
@@ -440,9 +440,7 @@ def _copied(source: Builder, into: Builder, wanted, new: dict[int, int]) -> dict
         seen.add(n)
         todo.extend(source.nodes[n].args)
     for n in sorted(seen):
-        node = source.nodes[n]
-        with into.at(node.where):
-            new[n] = into.add(node.op, [new[a] for a in node.args], node.spec, **node.options)
+        new[n] = into.again(source.nodes[n], new)
     return new
 
 

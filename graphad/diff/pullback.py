@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
-from graphad.ops.control import barrier, placeholder
+from graphad.ops.control import barrier, picks, placeholder
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value
 from graphad.spec import Spec
@@ -139,7 +139,7 @@ def _several_by_jvp(builder, node, cts, wanted):
     """As `_through_jvp`, of an operation with several results."""
     args = [Value(builder, a) for a in node.args]
     holes = {i: placeholder(args[0], args[i].spec) for i in wanted}
-    outs = [Value(builder, builder.add("pick", [node.id], index=i)) for i in range(len(node.spec))]
+    outs = picks(args[0], node.id)
     tangents = node.op.jvp([holes.get(i) for i in range(len(args))], args, outs, node.options)
     live = [
         (t, ct) for t, ct in zip(tangents, cts, strict=True) if t is not None and ct is not None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
+from graphad.ops.control import picks
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value, add, zeros_like
 from graphad.spec import Spec
@@ -97,9 +98,7 @@ def _through_several(builder, node, parts) -> Sequence[Value | None]:
         return push(builder, node, parts)
     if node.op.name != "call":
         args = [Value(builder, a) for a in node.args]
-        outs = [Value(builder, builder.add("pick", [node.id], index=i))
-                for i in range(len(node.spec))]  # fmt: skip
-        return node.op.jvp(parts, args, outs, node.options)
+        return node.op.jvp(parts, args, picks(args[0], node.id), node.options)
     if node.param("kind") == "custom":
         return node.param("rule").push(builder, node, parts)
     inner = [builder.add("alias", [a], token=builder.token()) for a in node.args]

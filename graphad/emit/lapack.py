@@ -72,6 +72,18 @@ _TRSM = """\
 """
 
 
+def _sizes(first: int) -> str:
+    """What _TRSM reads, the rows and columns of b from this place of the table on."""
+    return f"""\
+    n = integer(table, {first})
+    m = integer(table, {first + 1})
+    count = small + 40
+    order = small + 44
+    keep_i4(count, 0, i4(m))
+    keep_i4(order, 0, i4(n))
+"""
+
+
 @declare("triangular_solve")
 def _triangular(region: Routine) -> Kernel:
     a, b = region.inputs
@@ -86,14 +98,8 @@ def _triangular(region: Routine) -> Kernel:
                 return 5
 """
     )
-    body = """\
-    n = integer(table, 3)
-    m = integer(table, 4)
-    count = small + 40
-    order = small + 44
-    keep_i4(count, 0, i4(m))
-    keep_i4(order, 0, i4(n))
-""" + _letters("R", "U" if low else "L", "T" if turned else "N", "U" if unit else "N") + """\
+    letters = ("R", "U" if low else "L", "T" if turned else "N", "U" if unit else "N")
+    body = _sizes(3) + _letters(*letters) + """\
     for k in range(integer(table, 5)):
         matrix = integer(table, 0) + k * n * n * {item}
         to = integer(table, 2) + k * n * m * {item}
@@ -157,14 +163,7 @@ def _solve(region: Routine) -> Kernel:
             copy_bytes(to + {mine} * m * {item}, there + source, m * {item})
 """
     body = (
-        """\
-    n = integer(table, 5)
-    m = integer(table, 6)
-    count = small + 40
-    order = small + 44
-    keep_i4(count, 0, i4(m))
-    keep_i4(order, 0, i4(n))
-"""
+        _sizes(5)
         + _letters("R", "U", "L", "N", "T")
         + """\
     for k in range(integer(table, 7)):

@@ -73,6 +73,16 @@ def _keys(code: str) -> tuple[str, int]:
     return f"            key = (u8(i8(peek_{code}(x, k))) & {mask}) ^ {sign}\n", bits
 
 
+_SWAP = """\
+                swap = a
+                a = c
+                c = swap
+                swap = b
+                b = d_
+                d_ = swap
+"""  # what is sorted so far, with the memory for the next round
+
+
 def _by_digits(bits: int) -> str:
     """Sort (keys, order) by one digit after another, from one place to the other and back."""
     lines = []
@@ -96,13 +106,7 @@ def _by_digits(bits: int) -> str:
                     keep_i8(counts, digit, to + 1)
                     keep_u8(c, to, value)
                     keep_i8(d_, to, peek_i8(b, k))
-                swap = a
-                a = c
-                c = swap
-                swap = b
-                b = d_
-                d_ = swap
-""")
+{_SWAP}""")
     return "".join(lines)
 
 
@@ -138,14 +142,13 @@ _MERGE = """\
                             keep_u8(c, k, peek_u8(a, j))
                             keep_i8(d_, k, peek_i8(b, j))
                             j = j + 1
-                swap = a
-                a = c
-                c = swap
-                swap = b
-                b = d_
-                d_ = swap
+"""
+_MERGE += (
+    _SWAP
+    + """\
                 width = 2 * width
 """
+)
 
 
 @declare("sort")

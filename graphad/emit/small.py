@@ -7,6 +7,8 @@ many examples becomes a loop over such code.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +38,7 @@ MOST_ELEMENTS = 128
 MOST_WORK = 400
 MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
 DEAR, MOST_DEAR = 10, 32  # operations that are long code, and how many
+VARIABLE = re.compile(r"\b[vu]\d+\b")
 MIXING = ("reduce", "contract", "place", "scan", "routine")
 COVERED = (
     "view",
@@ -384,12 +387,16 @@ def takes_each(graph: Graph) -> bool:
     one = unbatched(graph)
     if one is None or not takes(one.graph, MOST_WORK_EACH):
         return False
-    nodes = one.graph.nodes
+    nodes = [n for n in one.graph.nodes if isinstance(n.spec, Spec)]
+    mixes = any(n.op.lowering in MIXING or n.op.name in ("slice", "transpose") for n in nodes)
+    return mixes and is_brief(nodes)  # else the usual loops are as good and shorter
+
+
+def is_brief(nodes: Iterable[Node]) -> bool:
+    """Whether code for each of many examples or steps is short: small values, few long bodies."""
     nodes = [n for n in nodes if isinstance(n.spec, Spec)]
     dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
-    mixes = any(n.op.lowering in MIXING or n.op.name in ("slice", "transpose") for n in nodes)
-    small = all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
-    return mixes and small and dear <= MOST_DEAR  # else the usual loops are as good and shorter
+    return dear <= MOST_DEAR and all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
 
 
 def straight_each(graph: Graph) -> Program:
@@ -463,7 +470,7 @@ def _finished(s: Straightener):
     """The lines that matter, with the checks."""
     for condition, status in dict.fromkeys(s.checks):
         s.lines.append((f"    bad = max(bad, {status} if {condition} else 0)", NOWHERE))
-    return _live(s.lines)
+    return live(s.lines)
 
 
 def _kernel(s: Straightener, needed, one: Unbatched) -> Kernel:
@@ -484,18 +491,15 @@ def _kernel(s: Straightener, needed, one: Unbatched) -> Kernel:
     return Kernel(source, tuple(s.pointers), (), one.count, wheres, work)
 
 
-def _live(lines):
-    """Only the statements that a store needs."""
-    import re
-
-    variable = re.compile(r"\bv\d+\b")
-    needed: set[str] = set()
+def live(lines, needed: Iterable[str] = ()) -> list[tuple[str, Where]]:
+    """Only the statements that a store needs, or these variables."""
+    needed = set(needed)
     kept = []
     for text, where in reversed(lines):
         body = text.strip()
         name, _, rest = body.partition(" = ")
         if not body.startswith(("store_", "bad = ")) and name not in needed:
             continue
-        needed.update(variable.findall(rest if rest and not body.startswith("store_") else body))
+        needed.update(VARIABLE.findall(rest if rest and not body.startswith("store_") else body))
         kept.append((text, where))
     return kept[::-1]

@@ -5,28 +5,25 @@ The carries are variables of the kernel, so a step costs no more than its arithm
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 
 from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.small import (
-    DEAR,
-    MOST_DEAR,
-    MOST_ELEMENTS_EACH,
+    VARIABLE,
     Straight,
     Straightener,
+    is_brief,
+    live,
     objects,
     takes,
 )
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Repeat
-from graphad.spec import Spec
 
 MOST_WORK_STEP = 1500
-VARIABLE = re.compile(r"\b[vu]\d+\b")
 
 
 def takes_loop(region: Repeat) -> bool:
@@ -34,9 +31,7 @@ def takes_loop(region: Repeat) -> bool:
     graphs = [g for g in (region.body, region.condition) if g is not None]
     if not all(takes(g, MOST_WORK_STEP) for g in graphs):
         return False
-    nodes = [n for g in graphs for n in g.nodes if isinstance(n.spec, Spec)]
-    dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
-    return dear <= MOST_DEAR and all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
+    return is_brief(n for g in graphs for n in g.nodes)
 
 
 class _Step(Straightener):
@@ -62,7 +57,6 @@ class _LoopWriter:
         self.region, self.buffers = region, buffers
         self.pointers: list[tuple[int, Any]] = []
         self.head: list[str] = []
-        self.steps: list[tuple[str, Where]] = []
         self.tail: list[str] = []
         self.checked = False
 
@@ -117,7 +111,7 @@ class _LoopWriter:
         test = _Step(r.condition, dict(zip(r.condition.inputs, given, strict=True)), "u")
         test.run()
         answer = test.text(test.values[r.condition.outputs[0]].item(), np.dtype("?"))
-        needed = _live(test.lines, {answer})
+        needed = live(test.lines, {answer})
         lines += [("    t = 0", NOWHERE), ("    while t < n:", NOWHERE), (index, NOWHERE)]
         lines += [(f"        {t.strip()}", w) for t, w in needed]
         lines += [(f"        if not {answer}:", NOWHERE), ("            break", NOWHERE)]
@@ -161,16 +155,4 @@ class _LoopWriter:
                 if value != name:
                     put(f"new_{name} = {value}", value)
                     moves.append((f"{name} = new_{name}", NOWHERE))
-        return [*_live(step.lines, used), *ends, *moves]
-
-
-def _live(lines, needed: set[str]) -> list[tuple[str, Where]]:
-    """The statements that some variables need."""
-    needed = set(needed)
-    kept = []
-    for text, where in reversed(lines):
-        name, _, rest = text.strip().partition(" = ")
-        if name in needed:
-            needed.update(VARIABLE.findall(rest))
-            kept.append((text, where))
-    return kept[::-1]
+        return [*live(step.lines, used), *ends, *moves]

@@ -7,6 +7,7 @@ import numpy as np
 from graphad.errors import DerivativeError
 from graphad.graph import Builder
 from graphad.op import TABLE, Op
+from graphad.ops.scalar import asked
 from graphad.ops.value import Value, add
 from graphad.spec import Spec
 from graphad.special import __all__ as special
@@ -102,7 +103,7 @@ def _partials(op: Op, names: str) -> str:
     found = []
     for partial in op.partials(*args, result):
         try:
-            partial = partial() if callable(partial) else partial
+            partial = asked(partial)
         except DerivativeError:
             found.append("none")
             continue

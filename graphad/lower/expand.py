@@ -36,8 +36,7 @@ def expand(graph: Graph) -> Graph:
                 a, b = (Value(builder, new[node.args[k]]) for k in (0, 3))
                 new[node.id] = add(a, "small_solve", [a, b], turned=node.param("turned")).id
             else:
-                args = [new[a] for a in node.args]
-                new[node.id] = builder.add(node.op, args, node.spec, **node.options)
+                new[node.id] = builder.again(node, new)
     for tag, n in graph.tags:
         builder.tags[tag] = new[n]
     return builder.finish(new[o] for o in graph.outputs)

@@ -233,11 +233,15 @@ class Assembly:
         store = Store(v, out, at, f"scatter_{how}", (), found, bounds)
         return body.finish([store], node.where)
 
-    def _results(self, node: Node) -> list[int]:
-        """Buffers of the results of a node that has several; -1 where one is not read."""
+    def _results(self, node: Node, optional: int = -1) -> list[int]:
+        """Buffers of the results of a node that has several, those that nobody reads too; of the
+        `optional` one -1 then."""
         found = [-1] * len(node.spec)
         for user in self.graph.users[node.id]:
             found[self.graph.nodes[user].param("index")] = self.buffer_of[user]
+        for k, spec in enumerate(node.spec):
+            if found[k] < 0 and k != optional:
+                found[k] = self._new_buffer(spec, "temporary", where=node.where)
         return found
 
     def _flat(self, node: int) -> int:
@@ -248,11 +252,8 @@ class Assembly:
         o = node.options
         args = split([self._flat(a) for a in node.args], o)
         steps = split([self.graph.nodes[a].spec for a in node.args], o).xs
-        found, c = self._results(node), o["carries"]
-        extra = int(o["condition"] is not None)
-        for k, spec in enumerate(node.spec):  # what only the steps read, or nobody
-            if found[k] < 0 and not (extra and k == c):
-                found[k] = self._new_buffer(spec, "temporary", where=node.where)
+        c, extra = o["carries"], int(o["condition"] is not None)
+        found = self._results(node, optional=c if extra else -1)
         region = Repeat(
             o["body"], o["condition"], o["length"], o["reverse"], tuple(args.carries),
             tuple(args.constants), tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
@@ -263,16 +264,13 @@ class Assembly:
         return [*fills, region]
 
     def _routine(self, node: Node) -> list[Any]:
-        """A region whose kernel is written by hand; results that nobody reads get a place too."""
+        """A region whose kernel is written by hand."""
         graph, op = self.graph, node.op
         specs = [graph.nodes[a].spec for a in node.args]
         if isinstance(node.spec, Spec):
             found, outs = [self.buffer_of[node.id]], [node.spec]
         else:
             found, outs = self._results(node), list(node.spec)
-        for k, spec in enumerate(outs):
-            if found[k] < 0:
-                found[k] = self._new_buffer(spec, "temporary", where=node.where)
         scratch = op.scratch(specs, node.options) if op.scratch else []
         spare = tuple(self._new_buffer(s, "temporary", where=node.where) for s in scratch)
         operands = tuple(self._flat(a) for a in node.args)
@@ -281,11 +279,8 @@ class Assembly:
 
     def _switch(self, node: Node) -> list[Any]:
         index, *operands = (self._flat(a) for a in node.args)
-        results = self._results(node)
-        for k, spec in enumerate(node.spec):
-            if results[k] < 0:
-                results[k] = self._new_buffer(spec, "temporary", where=node.where)
-        return [Choice(node.param("branches"), index, tuple(operands), tuple(results), node.where)]
+        results = tuple(self._results(node))
+        return [Choice(node.param("branches"), index, tuple(operands), results, node.where)]
 
     def _contract(self, node: Node) -> list[Any]:
         specs = [self.graph.nodes[a].spec for a in node.args]

@@ -18,26 +18,24 @@ from graphad.ops.array import gather, iota, total, transpose
 from graphad.ops.control import picks
 from graphad.ops.linalg import contract
 from graphad.ops.scalar import scale
-from graphad.ops.value import Value, add, broadcast, convert, full, select
+from graphad.ops.value import (
+    Value,
+    add,
+    all_batched,
+    batch_by_repeating,
+    broadcast,
+    convert,
+    full,
+    select,
+)
 from graphad.spec import Spec
 
 I8 = np.dtype("i8")
 
 
-def _repeated(args, batched, size) -> list[Value]:
-    return [a if b else broadcast(a, (size, *a.shape), range(1, a.ndim + 1))
-            for a, b in zip(args, batched, strict=True)]  # fmt: skip
-
-
-def _batched(name):
-    return lambda args, batched, size, params: add(
-        args[0], name, _repeated(args, batched, size), **params
-    )
-
-
 def _batched_several(name):
     def rule(args, batched, size, params):
-        whole = _repeated(args, batched, size)
+        whole = all_batched(args, batched, size)
         ids = [a.id for a in whole]
         return picks(whole[0], whole[0].builder.add(name, ids, **params))
 
@@ -116,7 +114,7 @@ def _lower_reference(arrays, params, spec):
 # Reads the lower triangle, as NumPy does; its derivative is that of a symmetric matrix given by it.
 register(
     Op("cholesky", "linearised", lambda specs, params: Spec(specs[0].shape, specs[0].dtype),
-       _lower_reference, arity=1, jvp=_cholesky_jvp, batch=_batched("cholesky"),
+       _lower_reference, arity=1, jvp=_cholesky_jvp, batch=batch_by_repeating("cholesky"),
        lowering="routine", cost=30)
 )  # fmt: skip
 
@@ -155,7 +153,7 @@ def _triangular_transpose(ct, i, args, specs, params):
 register(
     Op("triangular_solve", "linearised", lambda specs, params: Spec(specs[1].shape, specs[1].dtype),
        _triangular_reference, arity=2, jvp=_triangular_jvp, transpose=_triangular_transpose,
-       linear_args=(1,), batch=_batched("triangular_solve"), lowering="routine", cost=30)
+       linear_args=(1,), batch=batch_by_repeating("triangular_solve"), lowering="routine", cost=30)
 )  # fmt: skip
 
 
@@ -242,7 +240,7 @@ def _solve_transpose(ct, i, args, specs, params):
 register(
     Op("solve", "linearised", lambda specs, params: Spec(specs[3].shape, specs[3].dtype),
        _solve_reference, arity=4, jvp=_solve_jvp, transpose=_solve_transpose, linear_args=(3,),
-       batch=_batched("solve"), lowering="routine", cost=60)
+       batch=batch_by_repeating("solve"), lowering="routine", cost=60)
 )  # fmt: skip
 
 
@@ -306,14 +304,10 @@ def _attached_jvp(tangents, args, out, params):
     return rule(tangents[1], out, *args[1:])
 
 
-def _attached_batch(args, batched, size, params):
-    return add(args[0], "attached", _repeated(args, batched, size), **params)
-
-
 register(
     Op("attached", "linearised", lambda specs, params: Spec(specs[0].shape, specs[0].dtype),
        lambda arrays, params, spec: np.asarray(arrays[0]), jvp=_attached_jvp,
-       batch=_attached_batch, lowering="view")
+       batch=batch_by_repeating("attached"), lowering="view")
 )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class Twin(NamedTuple):
     """Says that an operation computes another one's results along with its own.
 
     `token` names the other; `results[k]` is the place among our results of its k-th, `args[k]` the
-    place among our arguments of its k-th. `rewrite/twins.py` then drops the other.
+    place among our arguments of its k-th. `rewrite/loops.py` then drops the other.
     """
 
     token: str

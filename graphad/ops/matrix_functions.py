@@ -33,10 +33,6 @@ from graphad.spec import Spec
 MOST_SQUARINGS = 64
 
 
-def _vector(b, like) -> bool:
-    return lift(like, b).ndim == 1
-
-
 def _sides(operation, a, b) -> tuple[Value, Value, bool]:
     x, y = _together(operation, a, b)
     vectors = y.ndim == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphad.op import TABLE
-from graphad.ops.scalar import _sym, elementwise
+from graphad.ops.scalar import elementwise, sym
 from graphad.ops.value import Value, apply, convert, select
 
 FLOATS = ((-3.2, 3.2),)
@@ -17,7 +17,7 @@ def _flat(*args):
 
 
 # -- rounding ------------------------------------------------------------------------------------
-elementwise("ceil", np.ceil, "ceil_{code}({0})", meaning=_sym("ceiling"), partials=_flat,
+elementwise("ceil", np.ceil, "ceil_{code}({0})", meaning=sym("ceiling"), partials=_flat,
             takes="float")  # fmt: skip
 elementwise("rint", np.rint, "rint_{code}({0})", partials=_flat, takes="float", domain=FLOATS)
 elementwise("trunc", np.trunc, "trunc_{code}({0})", partials=_flat, takes="float", domain=FLOATS)
@@ -27,32 +27,27 @@ for _name, _ufunc in (("ceil", np.ceil), ("trunc", np.trunc)):
 # -- remainders: of integers by zero they are 0, and nothing traps ---------------------------------
 _SAFE = "({1} if (({1} != {zero}) & ({1} != -{one})) else {one})"
 _SAFE_U = "({1} if {1} != {zero} else {one})"
-elementwise(
-    "remainder", np.remainder,
-    {"f": "mod_{code}({0}, {1})",
-     "i": f"({{zero}} if {{1}} == {{zero}} else {{0}} % {_SAFE})",
-     "u": f"({{zero}} if {{1}} == {{zero}} else {{0}} % {_SAFE_U})"},
-    partials=lambda x, y, out: (1.0, -apply("floor", x / y)), takes="number", cost=20,
-    domain=((-3, 3), (0.3, 3)),
-)  # fmt: skip
-elementwise(
-    "fmod", np.fmod,
-    {"f": "rem_{code}({0}, {1})",
-     "i": f"({{zero}} if {{1}} == {{zero}} else "
-          f"({{0}} % {_SAFE} if ({{0}} < {{zero}}) == ({{1}} < {{zero}}) "
-          f"else -(-{{0}} % {_SAFE})))",
-     "u": f"({{zero}} if {{1}} == {{zero}} else {{0}} % {_SAFE_U})"},
-    partials=lambda x, y, out: (1.0, -apply("trunc", x / y)), takes="number", cost=20,
-    domain=((-3, 3), (0.3, 3)),
-)  # fmt: skip
-elementwise(
-    "floor_divide", np.floor_divide,
-    {"f": "floordiv_{code}({0}, {1})",
-     "i": f"({{zero}} if {{1}} == {{zero}} else "
-          f"(-{{0}} if {{1}} == -{{one}} else {{0}} // {_SAFE}))",
-     "u": f"({{zero}} if {{1}} == {{zero}} else {{0}} // {_SAFE_U})"},
-    partials=_flat, takes="number", cost=20, domain=((-3, 3), (0.3, 3)),
-)  # fmt: skip
+
+
+def _divided(name, ufunc, body, signed, unsigned, partials):
+    """Declare a kind of division, of floats by a body and of integers by texts."""
+    texts = {c: f"({{zero}} if {{1}} == {{zero}} else {t})" for c, t in
+             (("i", signed), ("u", unsigned))}  # fmt: skip
+    elementwise(
+        name, ufunc, {"f": f"{body}_{{code}}({{0}}, {{1}})", **texts},
+        partials=partials, takes="number", cost=20, domain=((-3, 3), (0.3, 3)),
+    )  # fmt: skip
+
+
+_divided("remainder", np.remainder, "mod", f"{{0}} % {_SAFE}", f"{{0}} % {_SAFE_U}",
+         lambda x, y, out: (1.0, -apply("floor", x / y)))  # fmt: skip
+_divided("fmod", np.fmod, "rem",
+         f"({{0}} % {_SAFE} if ({{0}} < {{zero}}) == ({{1}} < {{zero}}) else -(-{{0}} % {_SAFE}))",
+         f"{{0}} % {_SAFE_U}",
+         lambda x, y, out: (1.0, -apply("trunc", x / y)))  # fmt: skip
+_divided("floor_divide", np.floor_divide, "floordiv",
+         f"(-{{0}} if {{1}} == -{{one}} else {{0}} // {_SAFE})", f"{{0}} // {_SAFE_U}",
+         _flat)  # fmt: skip
 TABLE.numpy[np.divmod] = lambda x, y: (apply("floor_divide", x, y), apply("remainder", x, y))
 
 

@@ -13,7 +13,15 @@ import numpy as np
 
 from graphad.op import TABLE, Op, register
 from graphad.ops.symbolic import partials_of
-from graphad.ops.value import Value, add, apply, broadcast, convert, full, select
+from graphad.ops.value import (
+    Value,
+    add,
+    apply,
+    batch_by_repeating,
+    convert,
+    full,
+    select,
+)
 from graphad.spec import Spec
 
 BOOL = np.dtype("?")
@@ -33,20 +41,6 @@ def _infer_select(specs, params):
     return Spec(specs[1].shape, specs[1].dtype, specs[1].weak and specs[2].weak)
 
 
-def batch_elementwise(name):
-    """The batching rule of the family: unbatched operands are repeated along the new axis."""
-
-    def rule(args, batched, size, params):
-        shape = next((size, *a.shape[1:]) for a, b in zip(args, batched, strict=True) if b)
-        full_args = [
-            a if b else broadcast(a, shape, range(1, len(shape)))
-            for a, b in zip(args, batched, strict=True)
-        ]
-        return add(args[0], name, full_args, **params)
-
-    return rule
-
-
 def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same", **more):
     """Declare an elementwise operation and the NumPy function that it is, if it is one."""
     if partials is None and meaning is not None:
@@ -62,7 +56,7 @@ def elementwise(name, ufunc, body, *, meaning=None, partials=None, result="same"
             arity=more.pop("arity", getattr(ufunc, "nin", None)),
             meaning=meaning,
             partials=partials,
-            batch=batch_elementwise(name),
+            batch=batch_by_repeating(name),
             body=body,
             **more,
         )
@@ -76,13 +70,13 @@ def _cast(x, dtype):
     return x if dtype is None else convert(x, dtype)
 
 
-def _sym(name):
-    """A sympy function by name, imported when first needed."""
+def sym(name, *before):
+    """A sympy function by name, its first arguments given; imported when first needed."""
 
     def call(*args):
         import sympy
 
-        return getattr(sympy, name)(*args)
+        return getattr(sympy, name)(*before, *args)
 
     return call
 
@@ -141,7 +135,7 @@ register(
         lambda arrays, params, spec: _strong_multiply(*arrays),
         arity=2,
         transpose=lambda ct, i, args, specs, params: scale(ct, args[1 - i]),
-        batch=batch_elementwise("scale"),
+        batch=batch_by_repeating("scale"),
         body="(({0} * {1}) if (({0} != {zero}) & ({1} != {zero})) else {zero})",
     )
 )  # fmt: skip
@@ -160,30 +154,30 @@ elementwise("power", np.power, _POWER, meaning=lambda x, y: x**y,
             domain=((0.1, 3), (-2, 2)))  # fmt: skip
 
 # -- exponentials and logarithms ----------------------------------------------------------------
-elementwise("exp", np.exp, "exp_{code}({0})", meaning=_sym("exp"), takes="float",
+elementwise("exp", np.exp, "exp_{code}({0})", meaning=sym("exp"), takes="float",
             partials=lambda x, out: (out,), cost=10)  # fmt: skip
-elementwise("expm1", np.expm1, "expm1_{code}({0})", meaning=lambda x: _sym("exp")(x) - 1,
+elementwise("expm1", np.expm1, "expm1_{code}({0})", meaning=lambda x: sym("exp")(x) - 1,
             takes="float", partials=lambda x, out: (apply("exp", x),), cost=12)  # fmt: skip
-elementwise("log", np.log, "log_{code}({0})", meaning=_sym("log"), takes="float",
+elementwise("log", np.log, "log_{code}({0})", meaning=sym("log"), takes="float",
             partials=lambda x, out: (1.0 / x,), cost=10, domain=((0.05, 5),))  # fmt: skip
-elementwise("log2", np.log2, "log2_{code}({0})", meaning=lambda x: _sym("log")(x) / _sym("log")(2),
+elementwise("log2", np.log2, "log2_{code}({0})", meaning=lambda x: sym("log")(x) / sym("log")(2),
             takes="float", partials=lambda x, out: (1.0 / (x * math.log(2)),), cost=10,
             domain=((0.05, 5),))  # fmt: skip
 elementwise("log10", np.log10, "log10_{code}({0})",
-            meaning=lambda x: _sym("log")(x) / _sym("log")(10), takes="float", cost=10,
+            meaning=lambda x: sym("log")(x) / sym("log")(10), takes="float", cost=10,
             partials=lambda x, out: (1.0 / (x * math.log(10)),),
             domain=((0.05, 5),))  # fmt: skip
-elementwise("log1p", np.log1p, "log1p_{code}({0})", meaning=lambda x: _sym("log")(1 + x),
+elementwise("log1p", np.log1p, "log1p_{code}({0})", meaning=lambda x: sym("log")(1 + x),
             takes="float", partials=lambda x, out: (1.0 / (1.0 + x),), cost=12,
             domain=((-0.9, 5),))  # fmt: skip
-elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=_sym("sqrt"), takes="float",
+elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=sym("sqrt"), takes="float",
             partials=lambda x, out: (0.5 / out,), cost=5, domain=((0.05, 5),))  # fmt: skip
 
 
 elementwise("exp2", np.exp2, "exp2_{code}({0})", meaning=lambda x: 2**x, takes="float", cost=12,
             partials=lambda x, out: (out * math.log(2.0),))  # fmt: skip
 elementwise("cbrt", np.cbrt, "cbrt_{code}({0})",
-            meaning=lambda x: x ** _sym("Rational")(1, 3),  # of positive numbers
+            meaning=lambda x: x ** sym("Rational")(1, 3),  # of positive numbers
             takes="float", partials=lambda x, out: (out / (3.0 * x),), cost=20,
             domain=((0.2, 3.0),))  # fmt: skip
 
@@ -199,24 +193,24 @@ def _logaddexp_partials(x, y, out):
 elementwise("logaddexp", np.logaddexp,
             "({0} + {log2} if {0} == {1} else "
             "(max({0}, {1}) + log1p_{code}(exp_{code}(-abs({0} - {1})))))",
-            meaning=lambda x, y: _sym("log")(_sym("exp")(x) + _sym("exp")(y)),
+            meaning=lambda x, y: sym("log")(sym("exp")(x) + sym("exp")(y)),
             partials=_logaddexp_partials, takes="float", cost=25,
             domain=((-3, 3), (-3, 3)))  # fmt: skip
 
 # -- trigonometric and hyperbolic ---------------------------------------------------------------
-elementwise("sin", np.sin, "sin_{code}({0})", meaning=_sym("sin"), takes="float", cost=10,
+elementwise("sin", np.sin, "sin_{code}({0})", meaning=sym("sin"), takes="float", cost=10,
             partials=lambda x, out: (apply("cos", x),))  # fmt: skip
-elementwise("cos", np.cos, "cos_{code}({0})", meaning=_sym("cos"), takes="float", cost=10,
+elementwise("cos", np.cos, "cos_{code}({0})", meaning=sym("cos"), takes="float", cost=10,
             partials=lambda x, out: (-apply("sin", x),))  # fmt: skip
-elementwise("tan", np.tan, "tan_{code}({0})", meaning=_sym("tan"), takes="float", cost=15,
+elementwise("tan", np.tan, "tan_{code}({0})", meaning=sym("tan"), takes="float", cost=15,
             partials=lambda x, out: (1.0 + out * out,), domain=((-1.4, 1.4),))  # fmt: skip
-elementwise("arcsin", np.arcsin, "asin_{code}({0})", meaning=_sym("asin"), takes="float", cost=12,
+elementwise("arcsin", np.arcsin, "asin_{code}({0})", meaning=sym("asin"), takes="float", cost=12,
             partials=lambda x, out: (1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
             domain=((-0.95, 0.95),))  # fmt: skip
-elementwise("arccos", np.arccos, "acos_{code}({0})", meaning=_sym("acos"), takes="float", cost=12,
+elementwise("arccos", np.arccos, "acos_{code}({0})", meaning=sym("acos"), takes="float", cost=12,
             partials=lambda x, out: (-1.0 / apply("sqrt", (1.0 - x) * (1.0 + x)),),
             domain=((-0.95, 0.95),))  # fmt: skip
-elementwise("arctan", np.arctan, "atan_{code}({0})", meaning=_sym("atan"), takes="float", cost=12,
+elementwise("arctan", np.arctan, "atan_{code}({0})", meaning=sym("atan"), takes="float", cost=12,
             partials=lambda x, out: (1.0 / (1.0 + x * x),))  # fmt: skip
 
 
@@ -227,26 +221,26 @@ def _arctan2_partials(y, x, out):
     return select(origin, 0.0, (x / r) / r), select(origin, 0.0, -(y / r) / r)
 
 
-elementwise("arctan2", np.arctan2, "atan2_{code}({0}, {1})", meaning=_sym("atan2"), takes="float",
+elementwise("arctan2", np.arctan2, "atan2_{code}({0}, {1})", meaning=sym("atan2"), takes="float",
             partials=_arctan2_partials, cost=20, domain=((-3, 3), (0.2, 3)))  # fmt: skip
-elementwise("sinh", np.sinh, "sinh_{code}({0})", meaning=_sym("sinh"), takes="float", cost=15,
+elementwise("sinh", np.sinh, "sinh_{code}({0})", meaning=sym("sinh"), takes="float", cost=15,
             partials=lambda x, out: (apply("cosh", x),))  # fmt: skip
-elementwise("cosh", np.cosh, "cosh_{code}({0})", meaning=_sym("cosh"), takes="float", cost=15,
+elementwise("cosh", np.cosh, "cosh_{code}({0})", meaning=sym("cosh"), takes="float", cost=15,
             partials=lambda x, out: (apply("sinh", x),))  # fmt: skip
-elementwise("tanh", np.tanh, "tanh_{code}({0})", meaning=_sym("tanh"), takes="float", cost=12,
+elementwise("tanh", np.tanh, "tanh_{code}({0})", meaning=sym("tanh"), takes="float", cost=12,
             partials=lambda x, out: (1.0 - out * out,))  # fmt: skip
 elementwise("hypot", np.hypot, "hypot_{code}({0}, {1})",
-            meaning=lambda x, y: _sym("sqrt")(x**2 + y**2), takes="float", cost=10,
+            meaning=lambda x, y: sym("sqrt")(x**2 + y**2), takes="float", cost=10,
             partials=lambda x, y, out: (
                 select(out == 0.0, 0.0, x / out), select(out == 0.0, 0.0, y / out)
             ))  # fmt: skip
 
-elementwise("arcsinh", np.arcsinh, "asinh_{code}({0})", meaning=_sym("asinh"), takes="float",
+elementwise("arcsinh", np.arcsinh, "asinh_{code}({0})", meaning=sym("asinh"), takes="float",
             cost=25, partials=lambda x, out: (1.0 / apply("hypot", x, 1.0),))  # fmt: skip
-elementwise("arccosh", np.arccosh, "acosh_{code}({0})", meaning=_sym("acosh"), takes="float",
+elementwise("arccosh", np.arccosh, "acosh_{code}({0})", meaning=sym("acosh"), takes="float",
             partials=lambda x, out: (1.0 / apply("sqrt", (x - 1.0) * (x + 1.0)),), cost=25,
             domain=((1.1, 5.0),))  # fmt: skip
-elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=_sym("atanh"), takes="float",
+elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=sym("atanh"), takes="float",
             partials=lambda x, out: (1.0 / ((1.0 - x) * (1.0 + x)),), cost=20,
             domain=((-0.9, 0.9),))  # fmt: skip
 
@@ -254,10 +248,10 @@ elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=_sym("atanh"), t
 elementwise("sign", np.sign,
             "({one} if {0} > {zero} else "
             "(-{one} if {0} < {zero} else ({zero} if {0} == {zero} else {0})))",
-            meaning=_sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
-elementwise("abs", np.absolute, "abs({0})", meaning=_sym("Abs"), takes="number",
+            meaning=sym("sign"), partials=lambda x, out: (None,), takes="number")  # fmt: skip
+elementwise("abs", np.absolute, "abs({0})", meaning=sym("Abs"), takes="number",
             partials=lambda x, out: (apply("sign", x),))  # fmt: skip
-elementwise("floor", np.floor, "floor_{code}({0})", meaning=_sym("floor"), takes="float",
+elementwise("floor", np.floor, "floor_{code}({0})", meaning=sym("floor"), takes="float",
             partials=lambda x, out: (None,))  # fmt: skip
 
 
@@ -267,10 +261,10 @@ def _greater_share(x, y):
 
 
 elementwise("maximum", np.maximum, "({0} if (({0} >= {1}) | ({0} != {0})) else {1})",
-            meaning=_sym("Max"), takes="same",
+            meaning=sym("Max"), takes="same",
             partials=lambda x, y, out: (_greater_share(x, y), _greater_share(y, x)))  # fmt: skip
 elementwise("minimum", np.minimum, "({0} if (({0} <= {1}) | ({0} != {0})) else {1})",
-            meaning=_sym("Min"), takes="same",
+            meaning=sym("Min"), takes="same",
             partials=lambda x, y, out: (_greater_share(y, x), _greater_share(x, y)))  # fmt: skip
 
 # -- comparison and logic: no derivative ---------------------------------------------------------
@@ -311,7 +305,7 @@ register(
         arity=3,
         linear_args=(1, 2),
         transpose=_select_transpose,
-        batch=batch_elementwise("select"),
+        batch=batch_by_repeating("select"),
         body="({1} if {0} else {2})",
     )
 )  # fmt: skip
@@ -331,7 +325,7 @@ register(
         "convert", "linear", _infer_convert, _convert_reference,
         arity=1,
         transpose=lambda ct, i, args, specs, params: convert(ct, specs[0].dtype),
-        batch=batch_elementwise("convert"),
+        batch=batch_by_repeating("convert"),
         body="{cast}({0})",
     )
 )  # fmt: skip

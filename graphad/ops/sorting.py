@@ -12,7 +12,7 @@ import numpy as np
 from graphad.op import Op, register
 from graphad.ops.array import embed, gather, iota, transpose
 from graphad.ops.control import picks
-from graphad.ops.value import Value, add, broadcast
+from graphad.ops.value import Value, add, batch_by_repeating
 from graphad.spec import Spec, same_dim, size_of
 
 I8 = np.dtype("i8")
@@ -68,18 +68,10 @@ def _search_reference(arrays, params, spec):
     return np.asarray(out, I8).reshape(v.shape)
 
 
-def _search_batch(args, batched, size, params):
-    a, v = (
-        x if b else broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
-        for x, b in zip(args, batched, strict=True)
-    )
-    return add(a, "searchsorted", [a, v], **params)
-
-
 # a: (batch..., n), sorted; v: (batch..., anything).
 register(
     Op("searchsorted", "opaque", lambda specs, params: Spec(specs[1].shape, I8), _search_reference,
-       arity=2, batch=_search_batch, lowering="routine", cost=100)
+       arity=2, batch=batch_by_repeating("searchsorted"), lowering="routine", cost=100)
 )  # fmt: skip
 
 
@@ -124,17 +116,10 @@ def _correlate_transpose(ct, i, args, specs, params):
     return correlate(padded(ct, m - 1, m - 1), reversed_last(args[1]))
 
 
-def _correlate_batch(args, batched, size, params):
-    a, v = (
-        x if b else broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
-        for x, b in zip(args, batched, strict=True)
-    )
-    return correlate(a, v)
-
-
 register(
     Op("correlate", "bilinear", _infer_correlate, _correlate_reference, arity=2,
-       transpose=_correlate_transpose, batch=_correlate_batch, lowering="routine", cost=20)
+       transpose=_correlate_transpose, batch=batch_by_repeating("correlate"),
+       lowering="routine", cost=20)
 )  # fmt: skip
 
 

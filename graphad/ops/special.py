@@ -14,21 +14,12 @@ import numpy as np
 
 from graphad.errors import DerivativeError
 from graphad.op import TABLE
-from graphad.ops.scalar import elementwise
+from graphad.ops.scalar import elementwise, sym
 from graphad.ops.value import Value, add, apply, select
 
 ROOT_PI = math.sqrt(math.pi)
 ROOT_TWO = math.sqrt(2.0)
 ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
-
-
-def _sympy(name: str, *before) -> Callable[..., Any]:
-    def call(*args):
-        import sympy
-
-        return getattr(sympy, name)(*before, *args)
-
-    return call
 
 
 def _scipy(name: str) -> Callable[..., Any]:
@@ -92,13 +83,13 @@ def _log(x):
 
 
 # -- the error function ----------------------------------------------------------------------------
-special("erf", 1, "erf_{code}({0})", meaning=_sympy("erf"),
+special("erf", 1, "erf_{code}({0})", meaning=sym("erf"),
         partials=lambda x, out: (_exp(-x * x) * (2.0 / ROOT_PI),))  # fmt: skip
-special("erfc", 1, "erfc_{code}({0})", meaning=_sympy("erfc"),
+special("erfc", 1, "erfc_{code}({0})", meaning=sym("erfc"),
         partials=lambda x, out: (_exp(-x * x) * (-2.0 / ROOT_PI),))  # fmt: skip
-special("erfinv", 1, "erfinv_{code}({0})", meaning=_sympy("erfinv"), domain=((-0.9, 0.9),),
+special("erfinv", 1, "erfinv_{code}({0})", meaning=sym("erfinv"), domain=((-0.9, 0.9),),
         partials=lambda x, out: (_exp(out * out) * (0.5 * ROOT_PI),))  # fmt: skip
-special("erfcinv", 1, meaning=lambda p: _sympy("erfinv")(1 - p), domain=((0.1, 1.9),),
+special("erfcinv", 1, meaning=lambda p: sym("erfinv")(1 - p), domain=((0.1, 1.9),),
         partials=lambda x, out: (_exp(out * out) * (-0.5 * ROOT_PI),))  # fmt: skip
 
 
@@ -108,33 +99,33 @@ def _density(x):
 
 
 special("ndtr", 1, "ndtr_{code}({0})",
-        meaning=lambda x: (1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2,
+        meaning=lambda x: (1 + sym("erf")(x / sym("sqrt")(2))) / 2,
         partials=lambda x, out: (_density(x),))  # fmt: skip
 special("ndtri", 1, "ndtri_{code}({0})",
-        meaning=lambda p: _sympy("sqrt")(2) * _sympy("erfinv")(2 * p - 1),
+        meaning=lambda p: sym("sqrt")(2) * sym("erfinv")(2 * p - 1),
         partials=lambda p, out: (_exp(0.5 * out * out) * ROOT_TWO_PI,),
         domain=((0.1, 0.9),))  # fmt: skip
 special("log_ndtr", 1, "log_ndtr_{code}({0})",
-        meaning=lambda x: _sympy("log")((1 + _sympy("erf")(x / _sympy("sqrt")(2))) / 2),
+        meaning=lambda x: sym("log")((1 + sym("erf")(x / sym("sqrt")(2))) / 2),
         partials=lambda x, out: (_exp(-0.5 * x * x - out) / ROOT_TWO_PI,))  # fmt: skip
 
 # -- the logistic function and its kin -------------------------------------------------------------
-special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + _sympy("exp")(-x)),
+special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + sym("exp")(-x)),
         partials=lambda x, out: (out * apply("expit", -x),))  # fmt: skip
 special("softplus", 1, "softplus_{code}({0})", reference=lambda x: np.logaddexp(x, x.dtype.type(0)),
-        meaning=lambda x: _sympy("log")(1 + _sympy("exp")(x)),
+        meaning=lambda x: sym("log")(1 + sym("exp")(x)),
         partials=lambda x, out: (apply("expit", x),))  # fmt: skip
 special("log_expit", 1, "(-softplus_{code}(-{0}))",
-        meaning=lambda x: -_sympy("log")(1 + _sympy("exp")(-x)),
+        meaning=lambda x: -sym("log")(1 + sym("exp")(-x)),
         partials=lambda x, out: (apply("expit", -x),))  # fmt: skip
 special("logit", 1, "logit_{code}({0})", domain=((0.05, 0.95),),
-        meaning=lambda p: _sympy("log")(p / (1 - p)),
+        meaning=lambda p: sym("log")(p / (1 - p)),
         partials=lambda p, out: (1.0 / (p * (1.0 - p)),))  # fmt: skip
 
 # -- the gamma function ----------------------------------------------------------------------------
-special("gamma", 1, meaning=_sympy("gamma"), domain=((0.3, 5.0),),
+special("gamma", 1, meaning=sym("gamma"), domain=((0.3, 5.0),),
         partials=lambda x, out: (out * apply("digamma", x),))  # fmt: skip
-special("gammaln", 1, meaning=_sympy("loggamma"), domain=((0.3, 9.0),),
+special("gammaln", 1, meaning=sym("loggamma"), domain=((0.3, 9.0),),
         partials=lambda x, out: (apply("digamma", x),))  # fmt: skip
 
 
@@ -148,10 +139,10 @@ def _trigamma(x):
 
 
 special("trigamma", 1, "trigamma_{code}({0})", domain=((0.3, 9.0),),
-        meaning=lambda x: _sympy("polygamma", 1)(x),
+        meaning=lambda x: sym("polygamma", 1)(x),
         reference=lambda x: _scipy("polygamma")(1, x).astype(x.dtype),
         partials=lambda x, out: (-2.0 * apply("zeta", 3.0, x),))  # fmt: skip
-special("digamma", 1, meaning=_sympy("digamma"), domain=((0.3, 9.0),),
+special("digamma", 1, meaning=sym("digamma"), domain=((0.3, 9.0),),
         partials=lambda x, out: (_trigamma(x),))  # fmt: skip
 TABLE.scipy["psi"] = TABLE.scipy["digamma"]
 special("zeta", 2, domain=((1.5, 6.0), (0.4, 5.0)),
@@ -164,12 +155,12 @@ def _beta_slope(p, q):
 
 
 TABLE.scipy["_zeta"] = TABLE.scipy["zeta"]
-special("beta", 2, meaning=lambda a, b: _sympy("gamma")(a) * _sympy("gamma")(b)
-        / _sympy("gamma")(a + b), domain=((0.3, 4.0),),
+special("beta", 2, meaning=lambda a, b: sym("gamma")(a) * sym("gamma")(b)
+        / sym("gamma")(a + b), domain=((0.3, 4.0),),
         partials=lambda a, b, out: (
             -out * _beta_slope(a, b), -out * _beta_slope(b, a)))  # fmt: skip
-special("betaln", 2, meaning=lambda a, b: _sympy("loggamma")(a) + _sympy("loggamma")(b)
-        - _sympy("loggamma")(a + b), domain=((0.3, 4.0),),
+special("betaln", 2, meaning=lambda a, b: sym("loggamma")(a) + sym("loggamma")(b)
+        - sym("loggamma")(a + b), domain=((0.3, 4.0),),
         partials=lambda a, b, out: (-_beta_slope(a, b), -_beta_slope(b, a)))  # fmt: skip
 
 
@@ -207,14 +198,14 @@ special("betainc_db", 3, reference=_numerically("betainc", 1),
 
 # -- entropies -------------------------------------------------------------------------------------
 special("xlogy", 2, "({zero} if (({0} == {zero}) & ({1} == {1})) else {0} * log_{code}({1}))",
-        meaning=lambda x, y: x * _sympy("log")(y), domain=((0.1, 3.0), (0.1, 3.0)),
+        meaning=lambda x, y: x * sym("log")(y), domain=((0.1, 3.0), (0.1, 3.0)),
         partials=lambda x, y, out: (_log(y), x / y))  # fmt: skip
 special("xlog1py", 2, "({zero} if (({0} == {zero}) & ({1} == {1})) else {0} * log1p_{code}({1}))",
-        meaning=lambda x, y: x * _sympy("log")(1 + y), domain=((0.1, 3.0), (-0.8, 3.0)),
+        meaning=lambda x, y: x * sym("log")(1 + y), domain=((0.1, 3.0), (-0.8, 3.0)),
         partials=lambda x, y, out: (apply("log1p", y), x / (1.0 + y)))  # fmt: skip
 special("entr", 1, "(-{0} * log_{code}({0}) if {0} > {zero} else "
         "({zero} if {0} == {zero} else ({0} if {0} != {0} else {cast}(-np.inf))))",
-        meaning=lambda x: -x * _sympy("log")(x), domain=((0.1, 3.0),),
+        meaning=lambda x: -x * sym("log")(x), domain=((0.1, 3.0),),
         partials=lambda x, out: (-_log(x) - 1.0,))  # fmt: skip
 _DIVERGENCE = (
     "(({0} * log_ratio_{code}({0}, {1}){rest}) if (({0} > {zero}) & ({1} > {zero})) else "
@@ -222,10 +213,10 @@ _DIVERGENCE = (
     "({0} + {1} if ({0} != {0}) | ({1} != {1}) else {cast}(np.inf))))"
 )
 special("rel_entr", 2, _DIVERGENCE.replace("{rest}", "").replace("{at_zero}", "{zero}"),
-        meaning=lambda x, y: x * _sympy("log")(x / y), domain=((0.1, 3.0), (0.1, 3.0)),
+        meaning=lambda x, y: x * sym("log")(x / y), domain=((0.1, 3.0), (0.1, 3.0)),
         partials=lambda x, y, out: (_log(x / y) + 1.0, -x / y))  # fmt: skip
 special("kl_div", 2, _DIVERGENCE.replace("{rest}", " - {0} + {1}").replace("{at_zero}", "{1}"),
-        meaning=lambda x, y: x * _sympy("log")(x / y) - x + y, domain=((0.1, 3.0), (0.1, 3.0)),
+        meaning=lambda x, y: x * sym("log")(x / y) - x + y, domain=((0.1, 3.0), (0.1, 3.0)),
         partials=lambda x, y, out: (_log(x / y), 1.0 - x / y))  # fmt: skip
 
 
@@ -234,18 +225,18 @@ def _sign(x):
     return apply("sign", x)
 
 
-special("i0", 1, meaning=_sympy("besseli", 0), partials=lambda x, out: (apply("i1", x),))
-special("i1", 1, meaning=_sympy("besseli", 1),
+special("i0", 1, meaning=sym("besseli", 0), partials=lambda x, out: (apply("i1", x),))
+special("i1", 1, meaning=sym("besseli", 1),
         partials=lambda x, out: (select(x == 0.0, 0.5, apply("i0", x) - out / x),))  # fmt: skip
-special("i0e", 1, "i0e_{code}({0})", meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 0)(x),
+special("i0e", 1, "i0e_{code}({0})", meaning=lambda x: sym("exp")(-x) * sym("besseli", 0)(x),
         domain=((0.2, 4.0),),  # where the meaning needs no absolute value
         partials=lambda x, out: (apply("i1e", x) - _sign(x) * out,))  # fmt: skip
-special("i1e", 1, "i1e_{code}({0})", meaning=lambda x: _sympy("exp")(-x) * _sympy("besseli", 1)(x),
+special("i1e", 1, "i1e_{code}({0})", meaning=lambda x: sym("exp")(-x) * sym("besseli", 1)(x),
         domain=((0.2, 4.0),),
         partials=lambda x, out: (
             select(x == 0.0, 0.5, apply("i0e", x) - out * (_sign(x) + 1.0 / x)),))  # fmt: skip
-special("j0", 1, meaning=_sympy("besselj", 0), partials=lambda x, out: (-apply("j1", x),))
-special("j1", 1, meaning=_sympy("besselj", 1),
+special("j0", 1, meaning=sym("besselj", 0), partials=lambda x, out: (-apply("j1", x),))
+special("j1", 1, meaning=sym("besselj", 1),
         partials=lambda x, out: (select(x == 0.0, 0.5, apply("j0", x) - out / x),))  # fmt: skip
 
 

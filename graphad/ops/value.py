@@ -270,6 +270,25 @@ def broadcast(x: Value, shape, axes) -> Value:
     return add(x, "broadcast", [x], shape=shape, axes=tuple(axes))
 
 
+def repeated(x: Value, size) -> Value:
+    """An unbatched value along a new first axis."""
+    return broadcast(x, (size, *x.shape), range(1, x.ndim + 1))
+
+
+def all_batched(args: Sequence[Value], batched: Sequence[bool], size) -> list[Value]:
+    """The arguments with a batch axis each."""
+    return [a if b else repeated(a, size) for a, b in zip(args, batched, strict=True)]
+
+
+def batch_by_repeating(name: str):
+    """The batching rule of an operation that takes leading axes, if all its arguments have them."""
+
+    def rule(args, batched, size, params):
+        return add(args[0], name, all_batched(args, batched, size), **params)
+
+    return rule
+
+
 def broadcast_to(x: Value, shape, operation="broadcast_to") -> Value:
     """NumPy's broadcast_to: axes of size 1 are dropped, then the missing ones added."""
     shape = tuple(shape)

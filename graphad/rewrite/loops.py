@@ -155,9 +155,7 @@ def _with_inputs(graph: Graph, which: Sequence[int]) -> Graph:
     needed = _needs(graph, graph.outputs)
     for node in graph.nodes:
         if node.id in needed and node.id not in new:
-            with inner.at(node.where):
-                args = [new[a] for a in node.args]
-                new[node.id] = inner.add(node.op, args, node.spec, **node.options)
+            new[node.id] = inner.again(node, new)
     return inner.finish(new[o] for o in graph.outputs)
 
 
@@ -308,10 +306,7 @@ class _Trim:
         """A node of the body computed around the loop."""
         for i in sorted(_needs(body, [n])):
             if i not in outer:
-                node = body.nodes[i]
-                with self.builder.at(node.where):
-                    args = [outer[a] for a in node.args]
-                    outer[i] = self.builder.add(node.op, args, node.spec, **node.options)
+                outer[i] = self.builder.again(body.nodes[i], outer)
         return outer[n]
 
     def _reads(self, body, condition, carries, constants, xs):
@@ -343,7 +338,5 @@ def _renewed(graph: Graph, places, specs, moved: dict[int, Any], xs) -> Graph:
             new[i] = inner.add("placeholder", (), graph.nodes[i].spec, token=p)
     for node in graph.nodes:
         if node.id not in new:
-            with inner.at(node.where):
-                args = [new[a] for a in node.args]
-                new[node.id] = inner.add(node.op, args, node.spec, **node.options)
+            new[node.id] = inner.again(node, new)
     return inner.finish(new[o] for o in graph.outputs)

@@ -32,37 +32,34 @@ KINDS = [c + k for c in ("", "chain_") for k in ("sum", "prod", "max", "min")]
 NOT_KEPT = "captures(none)" if llvm.llvm_version_info >= (21,) else "nocapture"
 
 
-def reduction(module, word: str):
-    """Declare the function that combines m elements of a block; it is compiled once, by itself."""
-    name, code = f"graphad_{word}", word.split("_")[-1]
+def _declared(module, name: str, kind, memory: str, pointers: dict[int, str]):
+    """Declare a function that is compiled once, by itself; `pointers`: what else is known of those
+    arguments, which it does not keep."""
     known = module.globals.get(name)
     if known is not None:
         return known
-    stored = STORED[code]
-    f = ir.Function(module, ir.FunctionType(stored, [stored, stored.as_pointer(), I64]), name)
-    set.add(f.attributes, "nounwind")
-    set.add(f.attributes, "willreturn")
-    set.add(f.attributes, "memory(argmem: read)")
-    set.add(f.args[1].attributes, NOT_KEPT)
-    set.add(f.args[1].attributes, "readonly")
+    f = ir.Function(module, kind, name)
+    for attribute in ("nounwind", "willreturn", f"memory(argmem: {memory})"):
+        set.add(f.attributes, attribute)
+    for k, attribute in pointers.items():
+        set.add(f.args[k].attributes, NOT_KEPT)
+        set.add(f.args[k].attributes, attribute)
     return f
+
+
+def reduction(module, word: str):
+    """Declare the function that combines m elements of a block."""
+    stored = STORED[word.split("_")[-1]]
+    kind = ir.FunctionType(stored, [stored, stored.as_pointer(), I64])
+    return _declared(module, f"graphad_{word}", kind, "read", {1: "readonly"})
 
 
 def rows_function(module, code):
-    """Declare the function of products with many rows; it is compiled once, by itself."""
-    name, stored = f"graphad_rows_{code}", STORED[code]
-    known = module.globals.get(name)
-    if known is not None:
-        return known
-    row = stored.as_pointer()
-    kinds = [row, I64, row, I64, row, I64, I64]
-    f = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    for attribute in ("nounwind", "willreturn", "memory(argmem: readwrite)"):
-        set.add(f.attributes, attribute)
-    for k in (0, 2, 4):
-        set.add(f.args[k].attributes, NOT_KEPT)
-        set.add(f.args[k].attributes, "writeonly" if k == 4 else "readonly")
-    return f
+    """Declare the function of products with many rows."""
+    row = STORED[code].as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [row, I64, row, I64, row, I64, I64])
+    known = {0: "readonly", 2: "readonly", 4: "writeonly"}
+    return _declared(module, f"graphad_rows_{code}", kind, "readwrite", known)
 
 
 TOGETHER = 4  # rows that share the loads of the other side
@@ -141,21 +138,12 @@ def _dots(b, code, rows, y, m, places):
 
 
 def columns_function(module, code, weighted):
-    """Declare the function of sums over rows; it is compiled once, by itself."""
-    name, stored = f"graphad_{'weighted_' * weighted}columns_{code}", STORED[code]
-    known = module.globals.get(name)
-    if known is not None:
-        return known
-    row = stored.as_pointer()
+    """Declare the function of sums over rows."""
+    row = STORED[code].as_pointer()
     kinds = [row, I64] * (1 + weighted) + [I64, row, I64]
-    f = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    for attribute in ("nounwind", "willreturn", "memory(argmem: readwrite)"):
-        set.add(f.attributes, attribute)
-    for k, kind in enumerate(kinds):
-        if kind == row:
-            set.add(f.args[k].attributes, NOT_KEPT)
-            set.add(f.args[k].attributes, "noalias")
-    return f
+    apart = {k: "noalias" for k, kind in enumerate(kinds) if kind == row}
+    name = f"graphad_{'weighted_' * weighted}columns_{code}"
+    return _declared(module, name, ir.FunctionType(ir.VoidType(), kinds), "readwrite", apart)
 
 
 COLUMNS_TOGETHER = 8  # rows that are added to a piece of the result before it is stored

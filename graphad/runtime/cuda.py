@@ -60,27 +60,11 @@ def require_device(name: str) -> Any:
 # -- words -----------------------------------------------------------------------------------------
 def _intrinsic(primitive):
     """A word as an intrinsic of numba-cuda."""
-    from numba import types
     from numba.cuda.extending import intrinsic  # type: ignore[import-not-found]
 
-    from graphad.runtime.frame import NUMBA_TYPES
+    from graphad.runtime.frame import as_intrinsic
 
-    names = [f"a{k}" for k in range(len(primitive.arguments))]
-    kinds = [NUMBA_TYPES[c] for c in primitive.arguments]
-    result = NUMBA_TYPES[primitive.result] if primitive.result else types.void
-
-    def made(typingctx, *_):
-        def codegen(context, builder, sig, args):
-            with real.for_cuda():
-                out = primitive.build(builder, *args)
-            return context.get_dummy_value() if out is None else out
-
-        return result(*kinds), codegen
-
-    space = {"made": made}
-    listed = ", ".join(["typingctx", *names])
-    exec(f"def word({listed}):\n    return made({listed})", space)
-    return intrinsic(space["word"])
+    return as_intrinsic(primitive, intrinsic, real.for_cuda)
 
 
 def _stack(size: int):

@@ -11,6 +11,7 @@ from graphad.emit.kernel import Kernel
 from graphad.emit.routines import declare
 from graphad.errors import TraceError
 from graphad.lower.program import Routine
+from graphad.runtime.executor import FOREIGN
 from graphad.spec import is_static, size_of
 
 _KEPT: list[Any] = []  # what Numba compiled lives as long as the process
@@ -63,7 +64,7 @@ def _compiled(callee, shapes) -> int:
         given = [a if s[0] else f"{a}[0]" for a, s in zip(inputs, shapes, strict=False)]
         place = f"{out}[...]" if shapes[-1][0] else f"{out}[0]"
         lines += ["    try:", f"        {place} = f({', '.join(given)})",
-                  "    except Exception:", "        return 8"]  # fmt: skip
+                  "    except Exception:", f"        return {FOREIGN}"]  # fmt: skip
     lines.append("    return 0")
     exec(compile("\n".join(lines), "<graphad external>", "exec"), space)
     made: Any = numba.cfunc(types.int64(types.int64, types.int64, types.int64))(space["kernel"])

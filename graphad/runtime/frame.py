@@ -3,6 +3,10 @@
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -18,6 +22,26 @@ NUMBA_TYPES = {
     "i2": types.int16, "i1": types.int8, "u8": types.uint64, "u4": types.uint32,
     "u2": types.uint16, "u1": types.uint8, "b1": types.boolean,
 }  # fmt: skip
+
+
+def as_intrinsic(primitive, make=intrinsic, around: Callable[[], Any] = nullcontext):
+    """A word of the kernel language for Numba, declared by `make`, its code built in `around`."""
+    names = [f"a{k}" for k in range(len(primitive.arguments))]
+    kinds = [NUMBA_TYPES[c] for c in primitive.arguments]
+    result = NUMBA_TYPES[primitive.result] if primitive.result else types.void
+
+    def made(typingctx, *_):
+        def codegen(context, builder, sig, args):
+            with around():
+                out = primitive.build(builder, *args)
+            return context.get_dummy_value() if out is None else out
+
+        return result(*kinds), codegen
+
+    space = {"made": made}
+    listed = ", ".join(["typingctx", *names])
+    exec(f"def word({listed}):\n    return made({listed})", space)
+    return make(space["word"])
 
 
 def _slot(builder, frame, k):
