@@ -54,6 +54,8 @@ __all__ = [
     "linalg",
     "odeint",
     "optim",
+    "primitives",
+    "random",
     "register_pytree",
     "root",
     "scan",
@@ -74,13 +76,13 @@ from numpy import where
 del _ops
 
 if TYPE_CHECKING:
-    from graphad import linalg, optim, special
+    from graphad import linalg, optim, primitives, random, special
     from graphad.implicit import fixed_point, root
     from graphad.interop.sympy_in import from_sympy
     from graphad.ode import odeint
 
 # Read at their first use: a program that takes gradients need not wait for them.
-_MODULES = ("linalg", "optim", "special")
+_MODULES = ("linalg", "optim", "primitives", "random", "special")
 _HOMES = {
     "fixed_point": "implicit",
     "from_sympy": "interop.sympy_in",

@@ -116,6 +116,10 @@ class LinAlgError(GraphadError, _numpy_linalg_error()):
     """A matrix that cannot be factored, or solved with."""
 
 
+class WeightError(GraphadError, ValueError):
+    """Weights that nothing can be drawn by."""
+
+
 class NoDeviceError(GraphadError, RuntimeError):
     """A call for a GPU where there is none, or nothing to reach it with."""
 

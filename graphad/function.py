@@ -221,8 +221,10 @@ class Function:
             else x
             for x in leaves
         ]
+        # Nothing is written where the call may still refuse its arguments.
+        safe = not getattr(prepared.compiled, "may_refuse", False)
         direct = [
-            o if o.flags.c_contiguous and o.flags.writeable else np.empty(o.shape, o.dtype)
+            o if safe and o.flags.c_contiguous and o.flags.writeable else np.empty(o.shape, o.dtype)
             for o in given
         ]
         arrays = [d for d in direct if d.ndim]
@@ -320,7 +322,9 @@ class Function:
             with timed("trace"):
                 graph, out_tree = trace(run, specs, names, self._where)
             options = {k: self._options[k] for k in ("cache", "fastmath", "parallel", "device")}
-            found = self._lowered[key] = (Lowered(graph, self.__name__, **options), out_tree)
+            ours = (getattr(self._f, "__module__", None) or "").startswith("graphad.")
+            lowered = Lowered(graph, self.__name__, **options, ours=ours)
+            found = self._lowered[key] = (lowered, out_tree)
         return found
 
     def _leaf_names(self, tree) -> list[str]:

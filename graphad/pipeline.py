@@ -9,13 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit import lapack  # noqa: F401 - declares its routines
+from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
 from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
 from graphad.emit.routines import routine
 from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
 from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.emit.small_loop import straight_loop, takes_loop
-from graphad.errors import NOWHERE, GraphIndexError, LinAlgError, ShapeError, explain
+from graphad.errors import (
+    NOWHERE,
+    GraphIndexError,
+    LinAlgError,
+    ShapeError,
+    WeightError,
+    explain,
+)
 from graphad.graph import Graph, check
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
@@ -106,6 +113,7 @@ class Lowered:
     fastmath: bool = False
     parallel: bool | str = "auto"
     device: str = "cpu"
+    ours: bool = False  # graphad's own function: errors name the line of the call
     stages: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -205,6 +213,24 @@ LINALG = {
         "look for nan and inf in the matrix",
     ),
 }
+WEIGHTS = {
+    executor.BAD_WEIGHT: (
+        "a log-weight is nan or +inf",
+        "numbers, or -inf for what is impossible",
+        "look for where it comes from: np.isnan(logits).any()",
+    ),
+    executor.NO_WEIGHT: (
+        "every log-weight is -inf: nothing is possible",
+        "at least one finite log-weight in each row",
+        "leave something possible, or draw only for the rows that have it",
+    ),
+    executor.TOO_FEW: (
+        "more draws without replacement than there are non-zero weights",
+        "num_samples non-zero weights in each row, or more",
+        "fewer num_samples, or replace=True",
+    ),
+}
+REFUSING = ("categorical", "alias_table", "distinct")
 
 
 def _routines(graph: Graph):
@@ -247,6 +273,11 @@ class Compiled:
             found[given] = (run, table)
         return found
 
+    @cached_property
+    def may_refuse(self) -> bool:
+        """Whether a call may fail by the values of its arguments after it wrote results."""
+        return any(getattr(r, "name", "") in REFUSING for r in self.image.regions)
+
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""
         leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
@@ -272,6 +303,12 @@ class Compiled:
             region = self.image.regions[int(self.image.data[executor.FAILED])]
             return RuntimeError(explain(region.param("callee").name, "the foreign function raised",
                                         where=region.where, fix="call it by itself"))  # fmt: skip
+        if status in WEIGHTS:
+            region = self.image.regions[int(self.image.data[executor.FAILED])]
+            problem, expected, fix = WEIGHTS[status]
+            where = None if self.lowered.ours else region.where
+            return WeightError("ga.random", problem, where=where, expected=expected,
+                               got="others in at least one row", fix=fix)  # fmt: skip
         if status in LINALG:
             return self._linalg_error(status)
         return self._shape_error(leaves, status)
@@ -283,6 +320,7 @@ class Compiled:
         name, where = getattr(region, "name", ""), region.where
         if where == NOWHERE or not name:  # somewhere in straight-line code
             name, where = next(_routines(self.lowered.graph), ("linear algebra", where))
+        where = None if self.lowered.ours else where
         return LinAlgError(name.removeprefix("small_"), problem, where=where, fix=fix)
 
     def _shape_error(self, leaves, status) -> ShapeError:

@@ -28,7 +28,8 @@ ROWS = [
     ["parts"],
     ["control"],
     ["implicit", "ode", "external"],
-    ["interop", "linalg", "optim", "special"],
+    ["interop", "linalg", "optim", "special", "primitives"],
+    ["random"],
     ["inspect", "__main__"],
 ]
 ROW_OF = {name: k for k, row in enumerate(ROWS) for name in row}

@@ -159,8 +159,11 @@ def test_dtypes(name):
     """Result dtypes as NumPy 2 has them, for bools, integers, floats and Python numbers."""
     ufunc = UFUNCS[name]
     arrays = [np.array([1, 2, 3], "i8"), np.array([1.0, 2.0, 3.0], "f4"), np.array([1.0, 2, 3])]
-    if name.startswith(("logical", "invert", "bitwise")):
+    if name.startswith("logical"):
         arrays = [np.array([True, False, True])]
+    elif name.startswith(("invert", "bitwise", "left", "right")):
+        arrays = [np.array([1, 2, 60], c) for c in ("i8", "i4", "u1", "u8")]
+        arrays += [] if "shift" in name else [np.array([True, False, True])]
     for x in arrays:
         if name == "reciprocal" and x.dtype.kind == "i":
             continue  # NumPy divides integers; graphad gives floats, as `1 / x`

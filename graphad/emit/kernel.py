@@ -121,6 +121,7 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
         log2=literal(math.log(2), operand) if operand.kind == "f" else "",
         cast=code_of(result),
         code=code_of(operand),
+        bits=8 * operand.itemsize,
     )
     return f"{code_of(result)}({text})" if result.kind in "iu" and result.itemsize < 8 else text
 

@@ -59,6 +59,11 @@ def for_cuda():
         _CUDA[0] = before
 
 
+def on_cuda() -> bool:
+    """Whether the code being made is for a GPU."""
+    return _CUDA[0]
+
+
 def declared(module, name: str, kind):
     """The function of this name in a module, declared at need."""
     return module.globals.get(name) or ir.Function(module, kind, name)

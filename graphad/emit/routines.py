@@ -31,11 +31,12 @@ def routine(region: Routine) -> Kernel:
     return ROUTINES[region.name](region)
 
 
-def by_rows(region: Routine, source: str, sizes, rows, work_of_row) -> Kernel:
+def by_rows(region: Routine, source: str, sizes, rows, work_of_row, grain=1) -> Kernel:
     """A kernel over rows, of so many tenths of a nanosecond each."""
     buffers = (*region.operands, *region.results, *region.scratch)
-    return Kernel(source, tuple((b, 0) for b in buffers), tuple(sizes), rows,
-                  tuple([region.where] * (source.count("\n") + 1)), rows * work_of_row)  # fmt: skip
+    lines = tuple([region.where] * (source.count("\n") + 1))
+    pointers = tuple((b, 0) for b in buffers)
+    return Kernel(source, pointers, tuple(sizes), rows, lines, rows * work_of_row, grain)
 
 
 # -- sort ----------------------------------------------------------------------------------------

@@ -364,7 +364,7 @@ class Body:
             args = [self.read(a, coordinates) for a in node.args]
             return self.emit(node.op.name, args, dtype, node.where)
         assert node.op.name == "iota", node
-        return self.emit("index", (), dtype, node.where, at=coordinates[node.param("axis")])
+        return self._index(node, coordinates)
 
     def walk(self, node_id: int, coordinates):
         """Through views to what is stored or computed: (node, coordinates, flat index or None)."""
@@ -446,9 +446,13 @@ class Body:
             return self.read(node_id, through_view(self.graph, node, coordinates, self.rank))
         assert kind in VIRTUAL, kind
         if kind == "iota":
-            at = coordinates[node.param("axis")]
-            return self.emit("index", (), node.spec.dtype, node.where, at=at)
+            return self._index(node, coordinates)
         return self.emit(kind, (), node.spec.dtype, node.where, value=node.param("value"))
+
+    def _index(self, node: Node, coordinates) -> int:
+        axis = node.param("axis")
+        at = self.flat(node.spec.shape, coordinates) if axis is None else coordinates[axis]
+        return self.emit("index", (), node.spec.dtype, node.where, at=at)
 
     def _gather(self, node: Node, coordinates) -> int:
         x, *indices = node.args

@@ -119,9 +119,10 @@ class _Unbatching:
             new = self.builder.capture(array, self._spec(node, many))
         elif name == "iota":
             axis = node.param("axis")
-            if many and axis == 0:
+            if many and not axis:
                 raise _Together
-            return self.builder.add("iota", (), self._spec(node, many), axis=axis - many)
+            axis = axis and axis - many
+            return self.builder.add("iota", (), self._spec(node, many), axis=axis)
         else:
             return self.builder.add(node.op, (), self._spec(node, many), **node.options)
         if new in self.source:  # one array in two roles

@@ -2,6 +2,7 @@
 
 from graphad.ops import (
     array,
+    bits,
     control,
     external,
     factor,
@@ -14,6 +15,7 @@ from graphad.ops import (
     numpy_products,
     numpy_shape,
     numpy_stats,
+    random,
     reduce,
     rounding,
     scalar,
@@ -23,6 +25,7 @@ from graphad.ops import (
 
 __all__ = [
     "array",
+    "bits",
     "control",
     "external",
     "factor",
@@ -35,6 +38,7 @@ __all__ = [
     "numpy_products",
     "numpy_shape",
     "numpy_stats",
+    "random",
     "reduce",
     "rounding",
     "scalar",

@@ -294,7 +294,7 @@ def _scatter_add_reference(arrays, params, spec):
 
 
 def iota(like: Value, shape, axis, dtype="i8") -> Value:
-    """The index along one axis, as an array."""
+    """The index along one axis, as an array; along None, the number of the element."""
     node = like.builder.add("iota", (), Spec(tuple(shape), np.dtype(dtype)), axis=axis)
     return type(like)(like.builder, node)
 
@@ -396,6 +396,8 @@ def _const_reference(arrays, params, spec):
 
 
 def _iota_reference(arrays, params, spec):
+    if params["axis"] is None:
+        return np.arange(size_of(spec.shape), dtype=spec.dtype).reshape(spec.shape)
     index = np.arange(spec.shape[params["axis"]], dtype=spec.dtype)
     shape = [1] * len(spec.shape)
     shape[params["axis"]] = -1

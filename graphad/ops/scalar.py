@@ -284,13 +284,6 @@ for _name, _ufunc, _sign in (
     ("logical_not", np.logical_not, "(not {0})"),
 ):
     elementwise(_name, _ufunc, _sign, result="bool", family="opaque", takes="bool")
-for _ufunc, _name in (
-    (np.bitwise_and, "logical_and"),
-    (np.bitwise_or, "logical_or"),
-    (np.bitwise_xor, "logical_xor"),
-    (np.invert, "logical_not"),
-):
-    TABLE.numpy[_ufunc] = lambda *xs, _name=_name: apply(_name, *xs)
 
 
 def _select_transpose(ct, i, args, specs, params):

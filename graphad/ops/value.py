@@ -110,27 +110,6 @@ class Value:
     def __ne__(self, other):  # type: ignore[override]
         return operator("not_equal", self, other)
 
-    def __and__(self, other):
-        return operator("logical_and", self, other)
-
-    def __rand__(self, other):
-        return operator("logical_and", other, self)
-
-    def __or__(self, other):
-        return operator("logical_or", self, other)
-
-    def __ror__(self, other):
-        return operator("logical_or", other, self)
-
-    def __xor__(self, other):
-        return operator("logical_xor", self, other)
-
-    def __rxor__(self, other):
-        return operator("logical_xor", other, self)
-
-    def __invert__(self):
-        return operator("logical_not", self)
-
     __hash__ = object.__hash__
 
     def __repr__(self):

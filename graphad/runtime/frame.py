@@ -117,6 +117,12 @@ def fail(status):
         raise np.linalg.LinAlgError("the iteration did not converge")
     if status == 8:
         raise RuntimeError("graphad: a foreign function raised")
+    if status == 9:
+        raise ValueError("graphad.random: a log-weight is nan or +inf")
+    if status == 10:
+        raise ValueError("graphad.random: every log-weight of a row is -inf")
+    if status == 11:
+        raise ValueError("graphad.random: more draws without replacement than non-zero weights")
     raise ValueError("graphad: a slice reaches over the end of a symbolic dim")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit import vecmath, vecspecial
+from graphad.emit import philox, vecmath, vecspecial
 from graphad.emit.kernel import BLOCK
 from graphad.runtime import functions
 from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
@@ -192,6 +192,14 @@ for _n in range(10):
     WORDS[f"invoke{_n}"] = Primitive(("i8",) * (_n + 1), "i8", _make_invoke(_n))
 
 
+@word("b1 i8 i8", "i8")
+def either(b, condition, x, y):
+    """condition ? x : y without a branch: for what no CPU can guess."""
+    chosen = b.select(condition, x, y)
+    chosen.set_metadata("unpredictable", b.module.add_metadata([]))
+    return chosen
+
+
 @word("i8", "i8")
 def stack(b, size):
     """Memory for this call, of a constant number of bytes; its address."""
@@ -324,6 +332,18 @@ def _make_llvm(name, code):
         return b.call(f, values)
 
     return call
+
+
+def _make_philox(code):
+    def call(b, key, stream, index):
+        """The random word of an element of a stream."""
+        return philox.word(b, code, key, stream, index)
+
+    return call
+
+
+for _code in philox.RESULTS:
+    WORDS[f"philox_{_code}"] = Primitive(("u8",) * 3, _code, _make_philox(_code))
 
 
 def _make_special(name, count):

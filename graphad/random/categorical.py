@@ -1,0 +1,160 @@
+"""Draws of an index by weight: one a row, many, or all different."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+import graphad as ga
+from graphad import primitives
+from graphad.errors import DTypeError, ShapeError
+from graphad.random.draws import permutation, shape_of
+
+MANY = 64  # draws from a row that are worth a table, see docs/sampling.md
+
+
+@ga.function
+def _weights(logits):
+    """Weights beside the largest, in float64."""
+    top = np.max(logits, axis=-1, keepdims=True)
+    return np.exp(logits - np.where(top == -np.inf, 0.0, top)).astype("float64")
+
+
+@ga.function
+def table_of(logits):
+    """The table of `alias_draw` for each row."""
+    return primitives.alias_table(_weights(logits))
+
+
+@ga.function
+def _one(key, logits):
+    words = primitives.random_bits(key, logits.shape[:-1], "uint64")
+    return primitives.invert(logits, words[..., None])[..., 0]
+
+
+@ga.function(static="count")
+def _few(key, logits, count):
+    words = primitives.random_bits(key, (*logits.shape[:-1], count), "uint64")
+    return primitives.invert(logits, words)
+
+
+@ga.function(static="count")
+def _many(key, logits, count):
+    return primitives.alias_draw(table_of(logits), key, 0, count)
+
+
+@ga.function(static="count")
+def _distinct(key, logits, count):
+    return primitives.distinct(_weights(logits), key, 0, count)
+
+
+def as_logits(operation: str, logits, axis: int = -1):
+    """Log-weights as floats, their axis last; an error where there is nothing to draw from."""
+    if not hasattr(logits, "spec"):
+        logits = np.asarray(logits)
+    if logits.dtype.kind not in "fiub":
+        raise DTypeError(operation, "log-weights are numbers", expected="float64 or float32",
+                         got=str(logits.dtype), fix="np.log(weights)")  # fmt: skip
+    if logits.dtype.kind != "f":
+        logits = logits.astype("float64")
+    if len(logits.shape) == 0:
+        raise ShapeError(operation, "one number is no list of log-weights",
+                         expected="shape (..., K)", got="shape ()",
+                         fix="an array of one weight for each category")  # fmt: skip
+    logits = np.moveaxis(logits, axis, -1)
+    if isinstance(logits.shape[-1], int) and logits.shape[-1] == 0:
+        raise ShapeError(operation, "there are no categories", expected="one or more along axis "
+                         f"{axis}", got=f"shape {tuple(logits.shape)}",
+                         fix="log-weights of at least one category")  # fmt: skip
+    return logits
+
+
+def positive(operation: str, num_samples) -> int:
+    """The number of draws, which must be one."""
+    try:
+        count = operator.index(num_samples)
+    except TypeError:
+        raise ShapeError(operation, "num_samples is an integer", expected="1 or more",
+                         got=repr(num_samples), fix="num_samples=1000") from None  # fmt: skip
+    if count < 1:
+        raise ShapeError(operation, "num_samples must be positive", expected="1 or more",
+                         got=str(count), fix="num_samples=1, or None for one a row")  # fmt: skip
+    return count
+
+
+def categorical(key, logits, num_samples=None, axis=-1, replace=True):
+    """Indices k with probability exp(logits[k]) / sum(exp(logits)).
+
+    Args:
+        key: one random key.
+        logits: (..., K), log-weights of any scale; -inf is never drawn.
+        num_samples: None for one draw a row, shape (...); n for shape (..., n).
+        axis: the axis of the categories.
+        replace: False for draws that differ within a row, in the order of successive draws.
+
+    Returns int64. Indices have no derivative: see `gumbel_softmax`, `score_function` and
+    `expectation`. Below 64 draws a row by inversion, from 64 on by an alias table, without
+    replacement by inversion that passes over what was drawn. Sums are in float64.
+
+    Raises WeightError for nan, +inf, rows of -inf alone, and for more draws without replacement
+    than weights above zero; ValueError from `@njit` code.
+
+    >>> import numpy as np, graphad as ga
+    >>> ga.random.categorical(ga.random.key(0), np.array([-np.inf, 0.0]), 3)
+    array([1, 1, 1])
+    """
+    name = "random.categorical"
+    logits = as_logits(name, logits, axis)
+    if num_samples is None:
+        if not replace:
+            raise ShapeError(name, "one draw a row has nothing to replace",
+                             expected="num_samples=n with replace=False", got="num_samples=None",
+                             fix="num_samples=1, or replace=True")  # fmt: skip
+        return _one(key, logits)
+    count = positive(name, num_samples)
+    if replace:
+        return (_many if count >= MANY else _few)(key, logits, count)
+    size = logits.shape[-1]
+    if isinstance(size, int) and count > size:
+        raise ShapeError(name, "more draws without replacement than categories",
+                         expected=f"at most {size}", got=str(count),
+                         fix="fewer num_samples, or replace=True")  # fmt: skip
+    return _distinct(key, logits, count)
+
+
+def choice(key, a, shape=(), replace=True, p=None, axis=0):
+    """Elements of `a` along an axis (of an integer n: of 0 ... n - 1), by weights p or all alike.
+
+    p need not sum to 1. As NumPy's `Generator.choice`.
+
+    >>> import numpy as np, graphad as ga
+    >>> ga.random.choice(ga.random.key(0), np.array([3.0, 5.0]), (2,), p=[0.0, 1.0])
+    array([5., 5.])
+    """
+    name = "random.choice"
+    whole = isinstance(a, (int, np.integer))
+    size = operator.index(a) if whole else a.shape[axis]
+    shape = shape_of(name, shape)
+    count = int(np.prod(shape))
+    if size < 1:
+        raise ShapeError(name, "there is nothing to choose from", expected="one element or more",
+                         got=str(size), fix="a longer array")  # fmt: skip
+    if not replace and count > size:
+        raise ShapeError(name, "more draws without replacement than elements",
+                         expected=f"at most {size}", got=str(count),
+                         fix="a smaller shape, or replace=True")  # fmt: skip
+    if p is not None:
+        p = p if hasattr(p, "spec") else np.asarray(p, np.float64)
+        if p.shape != (size,):
+            raise ShapeError(name, "p has one weight for each element", expected=f"shape ({size},)",
+                             got=f"shape {p.shape}", fix=f"p of {size} weights")  # fmt: skip
+        with np.errstate(divide="ignore"):
+            logits = np.log(p)
+        at = categorical(key, logits, max(count, 1), replace=replace)[:count]
+    elif replace:
+        at = ga.random.integers(key, 0, size, (count,))
+    else:
+        at = permutation(key, size)[:count]
+    at = np.reshape(at, shape)
+    return at if whole else np.take(a, at, axis=axis)
