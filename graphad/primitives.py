@@ -18,6 +18,7 @@ from graphad.function import function
 from graphad.ops.array import iota
 from graphad.ops.value import Value, add, broadcast_to, convert, lift, repeated
 from graphad.selection import any_tensor
+from graphad.spec import same_dim
 from graphad.trace.tensor import Tensor
 
 U8 = np.dtype("u8")
@@ -27,13 +28,13 @@ def _tensor(x: Value) -> Tensor:
     return Tensor(x.builder, x.id)
 
 
-def checked_key(operation: str, key) -> Tensor:
+def checked_key(operation: str, key, *others) -> Tensor:
     """The key as a value of the trace, or the error that says how to make one."""
-    key = lift(any_tensor(key), key, operation)
+    key = lift(any_tensor((key, *others)), key, operation)
     if key.dtype != U8:
         raise DTypeError(operation, "this is no random key", expected="uint64 of shape (2,)",
                          got=str(key.spec), fix="key = ga.random.key(0)")  # fmt: skip
-    if key.shape != (2,):
+    if key.ndim != 1 or not same_dim(key.shape[0], 2):
         raise ShapeError(
             operation, "this is not one random key", expected="shape (2,)",
             got=f"shape {key.shape}", fix="for many keys: ga.vmap(lambda key: ...)(keys)",
@@ -47,7 +48,7 @@ def random_bits(key, shape, dtype="uint64", first=0):
 
     Word i of 64 bits is half of Philox block i // 2, of 32 bits a quarter of block i // 4.
     """
-    key = checked_key("random_bits", key)
+    key = checked_key("random_bits", key, first)
     code = {8: "u8", 4: "u4"}[np.dtype(dtype).itemsize]
     index = iota(key, shape, None, "u8")
     start = lift(key, first, "random_bits")
@@ -74,7 +75,7 @@ def alias_table(weights):
 
 def _with_streams(name, x: Value, key, first, rank: int, count) -> Tensor:
     """x has `rank` axes of rows, which all draw from one key: each starts behind the other."""
-    key = checked_key(name, key)
+    key = checked_key(name, key, x)
     rows = x.shape[:rank]
     start = iota(x, rows, None, "u8") if rows else lift(x, np.uint64(0))
     start = start * (count if name == "alias_draw" else 1 << 40)

@@ -9,7 +9,7 @@ import numpy as np
 import graphad as ga
 from graphad import primitives
 from graphad.errors import DTypeError, ShapeError
-from graphad.random.draws import permutation, shape_of
+from graphad.random.draws import permutation, picked, shape_of
 
 MANY = 64  # draws from a row that are worth a table, see docs/sampling.md
 
@@ -157,4 +157,4 @@ def choice(key, a, shape=(), replace=True, p=None, axis=0):
     else:
         at = permutation(key, size)[:count]
     at = np.reshape(at, shape)
-    return at if whole else np.take(a, at, axis=axis)
+    return at if whole else picked(a, at, axis)

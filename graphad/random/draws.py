@@ -50,6 +50,11 @@ def float_of(operation: str, dtype) -> np.dtype:
     return found
 
 
+def picked(x, at, axis: int):
+    """np.take, which sees traced values only in x."""
+    return np.take(np.asarray(x, like=at) if hasattr(at, "spec") else x, at, axis=axis)
+
+
 def _of(dtype, x):
     """A parameter in the dtype of the draws."""
     if isinstance(x, (int, float)):
@@ -254,4 +259,4 @@ def permutation(key, x, axis=0):
     """
     if isinstance(x, (int, np.integer)):
         return _order(key, operator.index(x))
-    return np.take(x, _order(key, x.shape[axis]), axis=axis)
+    return picked(x, _order(key, x.shape[axis]), axis)

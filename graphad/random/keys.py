@@ -58,7 +58,7 @@ def split(key, num: int = 2):
 
 @ga.function
 def _fold_in(key, data):
-    key = primitives.checked_key("random.fold_in", key)
+    key = primitives.checked_key("random.fold_in", key, data)
     mixed = np.stack([key[0] + TWEAK, key[1] ^ data])
     return primitives.random_bits(mixed, (2,), "uint64", APART)
 

@@ -9,6 +9,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError
 from graphad.random.categorical import categorical
+from graphad.random.draws import picked
 from graphad.trace import pytree
 
 
@@ -47,7 +48,7 @@ def select(key, logits, options, num_samples=None, operands: Sequence = ()):
     at = categorical(key, logits, num_samples)
     if not functions:
         stacked = np.stack(list(options)) if isinstance(options, (list, tuple)) else options
-        return np.take(stacked, at, axis=0)
+        return picked(stacked, at, 0)
     if num_samples is None:
         return ga.switch(at, list(options), *operands)
     if hasattr(at, "spec"):
