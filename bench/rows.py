@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphad as ga
-from bench import adbench, models
+from bench import adbench, models, sampling
 from bench.measure import Row
 from bench.peers import jax_job, module, torch_gradient, torch_tensors, torch_value
 from bench.programs import PROGRAMS
@@ -311,4 +311,5 @@ GROUPS = {
     "hessian": hessians,
     "adbench": adbench.rows,
     "programs": programs,
+    "sampling": sampling.rows,
 } | models.GROUPS
