@@ -24,7 +24,9 @@ def run(epochs: int = 60) -> int:
     four_derivatives(console)
     console.rule("3. Backpropagation in parts")
     in_parts(console)
-    console.rule("4. Inside: the graph, the source and the memory plan")
+    console.rule("4. One of many functions by weight")
+    lazily(console)
+    console.rule("5. Inside: the graph, the source and the memory plan")
     inside(console)
     if accuracy < 0.95:
         console.print(f"test accuracy {accuracy:.1%} is below 95 %")
@@ -133,6 +135,39 @@ def in_parts(console) -> None:
     console.print(
         f"contracted, they differ from the whole gradient by {abs(joined - whole).max():.1e}"
     )
+
+
+def lazily(console) -> None:
+    """A weighted choice among 20 expensive functions: what it costs beside the drawn one alone."""
+    x = np.linspace(0.0, 1.0, 50_000)
+    logits = np.concatenate([[-np.inf], np.log(np.arange(1.0, 20.0))])
+
+    def option(k):
+        return lambda x: np.tanh(np.sin(x * (1.0 + k))).sum()
+
+    options = [option(k) for k in range(20)]
+    lazy = ga.function(lambda key, x: ga.random.select(key, logits, options, operands=(x,)))
+    key = ga.random.key(0)
+    drawn = int(ga.random.categorical(key, logits))
+    alone = ga.function(options[drawn])
+    assert lazy(key, x) == alone(x)
+    times = [best_of(lambda f=f, a=a: f(*a)) for f, a in ((lazy, (key, x)), (alone, (x,)))]
+    console.print(f"function {drawn} of 20 was drawn: {times[0] * 1e6:.0f} µs, and alone "
+                  f"{times[1] * 1e6:.0f} µs")  # fmt: skip
+    counts = np.bincount(ga.random.categorical(key, logits, 100_000), minlength=20)
+    console.print(f"of 100 000 draws {counts[0]} are of the first, whose weight is 0, and "
+                  f"{counts[-1]} of the last (expected 10 000)")  # fmt: skip
+
+
+def best_of(call, repeats: int = 50) -> float:
+    """Seconds of the fastest of some calls."""
+    call()
+    found = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def inside(console) -> None:

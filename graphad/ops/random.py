@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphad.op import Op, register
+from graphad.ops.scalar import elementwise
 from graphad.ops.value import batch_by_repeating
 from graphad.spec import Spec
 
@@ -51,6 +52,17 @@ for _code, _dtype in WORDS.items():
            _reference(_dtype), arity=3, batch=batch_by_repeating(_name),
            body=f"philox_{_code}({{0}}, {{1}}, {{2}})", cost=60)
     )  # fmt: skip
+
+
+def _quantile_reference(x):
+    from scipy.special import ndtri
+
+    return ndtri(x)
+
+
+# The normal quantile of tails in (0, 1/2]; what it is given has no derivative.
+elementwise("tail_quantile", None, "tail_quantile_{code}({0})", reference=_quantile_reference,
+            family="opaque", arity=1, takes="float", cost=30, domain=((0.01, 0.5),))  # fmt: skip
 
 
 # -- the categorical sampler: weights along the last axis, a row for each distribution ------------

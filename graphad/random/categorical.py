@@ -11,7 +11,7 @@ from graphad import primitives
 from graphad.errors import DTypeError, ShapeError
 from graphad.random.draws import permutation, picked, shape_of
 
-MANY = 64  # draws from a row that are worth a table, see docs/sampling.md
+MANY = 256  # draws from a row that are worth a table, and how many categories
 
 
 @ga.function
@@ -94,8 +94,8 @@ def categorical(key, logits, num_samples=None, axis=-1, replace=True):
         replace: False for draws that differ within a row, in the order of successive draws.
 
     Returns int64. Indices have no derivative: see `gumbel_softmax`, `score_function` and
-    `expectation`. Below 64 draws a row by inversion, from 64 on by an alias table, without
-    replacement by inversion that passes over what was drawn. Sums are in float64.
+    `expectation`. Few draws a row go by inversion, from max(256, K / 4) on by an alias
+    table, without replacement by inversion that passes over what was drawn (docs/sampling.md).
 
     Raises WeightError for nan, +inf, rows of -inf alone, and for more draws without replacement
     than weights above zero; ValueError from `@njit` code.
@@ -113,9 +113,10 @@ def categorical(key, logits, num_samples=None, axis=-1, replace=True):
                              fix="num_samples=1, or replace=True")  # fmt: skip
         return _one(key, logits)
     count = positive(name, num_samples)
-    if replace:
-        return (_many if count >= MANY else _few)(key, logits, count)
     size = logits.shape[-1]
+    if replace:
+        worth = MANY if not isinstance(size, int) else max(MANY, size // 4)
+        return (_many if count >= worth else _few)(key, logits, count)
     if isinstance(size, int) and count > size:
         raise ShapeError(name, "more draws without replacement than categories",
                          expected=f"at most {size}", got=str(count),
