@@ -42,6 +42,8 @@ PROGRAMS = {
     "bools": (lambda x: np.logical_xor(x > 0, x < 0.5).astype("i8").sum(axis=0), (X,)),
     "running": (lambda x: (np.argmax(x, axis=1), np.cumsum(x, axis=1)), (X,)),
     "softmax": (softmax, (X,)),
+    "random": (lambda key: (ga.random.normal(key, (5, 9)), ga.random.bits(key, 9, "uint32")),
+               (ga.random.key(5),)),
     "softmax gradient": (ga.grad(lambda x: (softmax(x) ** 2).sum()), (X,)),
     "layer": (ga.value_and_grad(layer, wrt=(0, 1)), (X, W)),
     "product": (lambda x, y: np.tanh(x @ y), (X, W)),

@@ -54,6 +54,7 @@ def numba_address(source, keep=True):
 OURS = image.kernel_address
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 301))
+KEY = ga.random.key(5)
 PROGRAMS = {
     "chain": (lambda x: np.tanh(x) * np.exp(-x * x) + np.sin(x) ** 3, (X,)),
     "single": (lambda x: (np.log1p(np.exp(x)), x.sum(axis=0)), (X.astype("f4"),)),
@@ -63,6 +64,9 @@ PROGRAMS = {
     "bools": (lambda x: np.logical_xor(x > 0, x < 0.5).astype("i8").sum(axis=0), (X,)),
     "short": (lambda x: (np.sqrt((x * x).sum(axis=-1)), x.max(axis=-1)), (RNG.normal(size=(300, 3)),)),
     "products": (lambda x, y: (x @ y[:301], x.T @ y[:70], x[:9, :40] @ y[:40], x.sum(axis=0)), (X, RNG.normal(size=400))),
+    "random": (lambda key: (ga.random.normal(key, (61,)), ga.random.uniform(key, (4, 33), "f4")), (KEY,)),
+    "draws": (lambda key, x: (ga.random.categorical(key, x), ga.random.categorical(key, x, 300),
+                              ga.random.categorical(key, x, 5, replace=False)), (KEY, X)),
     "argmax": (lambda x: (np.argmax(x, axis=1), np.cumsum(x, axis=1)), (X,)),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.kernel import BLOCK
-from graphad.op import TABLE
+from graphad.op import TABLE, find
 
 CODES = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
 __all__ = ["BLOCK", "CODES", "FILL", "PRODUCT", "device_sources", "product_sizes",
@@ -171,6 +171,9 @@ def simulated_words() -> dict[str, Any]:
         for kind, step in _STEPS.items():
             for chain in ("", "chain_"):
                 _define(words, _REDUCE.format(name=f"{chain}{kind}_{code}", code=code, step=step))
+    for code in ("u8", "u4"):
+        rule = find(f"random_{code}").reference
+        words[f"philox_{code}"] = lambda *xs, f=rule: f(xs, {}, None)[()]
     for code in ("f8", "f4"):
         words[code] = getattr(np, np.dtype(code).name)
         for text in device_sources(

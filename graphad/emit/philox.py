@@ -45,7 +45,9 @@ def _scalar_form(module, code: str):
         return known
     f = ir.Function(module, ir.FunctionType(RESULTS[code], [I64] * 3), name)
     f.linkage = "internal"
-    for attribute in ("noinline", "nounwind", "willreturn", "memory(none)"):
+    # The GPU's compiler is older and knows no "memory".
+    known = ("nounwind",) if on_cuda() else ("noinline", "nounwind", "willreturn", "memory(none)")
+    for attribute in known:
         set.add(f.attributes, attribute)
     b = ir.IRBuilder(f.append_basic_block())
     b.ret(_own_blocks(b, code, *f.args))

@@ -14,7 +14,7 @@ key gives. docs/sampling.md has algorithms, guarantees and recipes.
 >>> import graphad as ga
 >>> key = ga.random.key(0)
 >>> ga.random.uniform(key, (2,))
-array([0.88051981, 0.60671977])
+array([0.8805202 , 0.60548185])
 """
 
 from graphad.random.categorical import categorical, choice

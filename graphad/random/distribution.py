@@ -19,8 +19,8 @@ class Categorical:
 
     >>> import numpy as np, graphad as ga
     >>> d = ga.random.Categorical(probs=[0.25, 0.75])
-    >>> d.log_prob(1)
-    np.float64(-0.2876820724517809)
+    >>> float(d.log_prob(1).round(12))
+    -0.287682072452
     >>> d.sample(ga.random.key(0), (4,)).shape
     (4,)
     """

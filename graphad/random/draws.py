@@ -128,7 +128,7 @@ def uniform(key, shape=None, dtype="float64", low=0.0, high=1.0):
 
     >>> import graphad as ga
     >>> ga.random.uniform(ga.random.key(0), (2,))
-    array([0.88051981, 0.60671977])
+    array([0.8805202 , 0.60548185])
     """
     found = float_of("random.uniform", dtype)
     size = shape_of("random.uniform", shape, low, high)

@@ -29,9 +29,9 @@ def no_random_numbers(f: Callable):
             "np.random inside a traced function",
             "the draw would be frozen into the kernel",
             where=_drawing_line(f),
-            expected="random numbers as an argument",
+            expected="ga.random with a key, or random numbers as an argument",
             got="a draw while tracing",
-            fix="pass the numbers in as an array, drawn before the call",
+            fix="ga.random.normal(key, shape), with key = ga.random.key(0) as an argument",
         )
 
 
