@@ -49,7 +49,7 @@ def random_bits(key, shape, dtype="uint64", first=0):
 
     Word i of 64 bits is half of Philox block i // 2, of 32 bits a quarter of block i // 4.
     """
-    key = checked_key("random_bits", key, first)
+    key = checked_key("ga.random", key, first)
     code = {8: "u8", 4: "u4"}[np.dtype(dtype).itemsize]
     index = iota(key, shape, None, "u8")
     start = lift(key, first, "random_bits")
@@ -82,7 +82,7 @@ def alias_table(weights):
 
 def _with_streams(name, x: Value, key, first, rank: int, count) -> Tensor:
     """x has `rank` axes of rows, which all draw from one key: each starts behind the other."""
-    key = checked_key(name, key, x)
+    key = checked_key("ga.random", key, x)
     rows = x.shape[:rank]
     start = iota(x, rows, None, "u8") if rows else lift(x, np.uint64(0))
     start = start * (count if name == "alias_draw" else 1 << 40)

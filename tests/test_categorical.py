@@ -1,6 +1,7 @@
 """The categorical sampler: exact frequencies, extreme weights, draws that differ, and refusals."""
 
 import math
+import pickle
 
 import numba
 import numpy as np
@@ -219,6 +220,8 @@ def test_the_distribution():
     np.testing.assert_allclose(g, [-0.25, 0.75, -0.25, -0.25], rtol=1e-14)
     with pytest.raises(AttributeError):
         d.logits = probs
+    again = pickle.loads(pickle.dumps(d))
+    np.testing.assert_array_equal(again.sample(KEY, (9,)), d.sample(KEY, (9,)))
 
 
 # -- choices of tensors and of functions ---------------------------------------------------------

@@ -41,6 +41,9 @@ class Categorical:
     def __setattr__(self, name, value):
         raise AttributeError(f"a Categorical does not change; make another for another {name}")
 
+    def __reduce__(self):
+        return (Categorical, (self.logits,))
+
     def __repr__(self):
         return f"Categorical(logits of shape {tuple(self.logits.shape)})"
 
