@@ -137,3 +137,33 @@ def test_5_backpropagation_in_parts():
     dh, dh_dw = inside(W, b, x)
     np.testing.assert_allclose(dh, upper, rtol=1e-12)
     np.testing.assert_allclose(dh_dw, jac, rtol=1e-12)
+
+
+def test_6_a_tensor_at_random_by_weight():
+    """Many draws in one call, log-weights, zero weights never drawn; of functions one runs."""
+    key = ga.random.key(6)
+    logits = np.array([0.0, -np.inf, np.log(3.0)])
+    tensors = [np.full((2, 2), float(k)) for k in range(3)]
+    drawn = ga.random.select(key, logits, tensors, num_samples=4000)
+    assert drawn.shape == (4000, 2, 2)
+    counts = np.bincount(drawn[:, 0, 0].astype(int), minlength=3)
+    assert counts[1] == 0 and abs(counts[2] / 4000 - 0.75) < 0.04
+
+    ran = []
+
+    def option(k):
+        def f(x):
+            ran.append(k)
+            return x + k
+
+        return f
+
+    got = ga.random.select(key, logits, [option(k) for k in range(3)], operands=(10.0,))
+    assert ran == [int(got) - 10] and ran[0] != 1
+    many = ga.function(
+        lambda key, x: ga.random.select(
+            key, logits, [lambda x, k=k: x + k for k in range(3)], num_samples=7, operands=(x,)
+        )
+    )
+    at = ga.random.categorical(key, logits, 7)
+    np.testing.assert_array_equal(many(key, 10.0), 10.0 + at)
