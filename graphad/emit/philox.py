@@ -46,8 +46,8 @@ def _scalar_form(module, code: str):
     f = ir.Function(module, ir.FunctionType(RESULTS[code], [I64] * 3), name)
     f.linkage = "internal"
     # The GPU's compiler is older and knows no "memory".
-    known = ("nounwind",) if on_cuda() else ("noinline", "nounwind", "willreturn", "memory(none)")
-    for attribute in known:
+    f.attributes.add("nounwind")
+    for attribute in () if on_cuda() else ("noinline", "willreturn", "memory(none)"):
         set.add(f.attributes, attribute)
     b = ir.IRBuilder(f.append_basic_block())
     b.ret(_own_blocks(b, code, *f.args))
@@ -81,6 +81,11 @@ def _vector_form(module, code: str, lanes: int) -> str:
     return described
 
 
+def _per_block(code: str) -> int:
+    """Elements of a block."""
+    return 16 // int(code[1])
+
+
 def _vector(value, like):
     """A constant in the type of `like`, a word or a vector of words."""
     if isinstance(like.type, ir.VectorType):
@@ -94,7 +99,7 @@ def _own_blocks(b, code: str, key, stream, index):
     def whole(n):
         return _vector(n, index)
 
-    per = 8 // int(code[1]) * 2  # elements of a block
+    per = _per_block(code)
     block = b.lshr(index, whole(per.bit_length() - 1))
     low, upper = whole(LOW), whole(32)
     c = [b.and_(block, low), b.lshr(block, upper), b.and_(stream, low), b.lshr(stream, upper)]
@@ -122,7 +127,7 @@ def _neighbours(b, code: str, lanes: int, arguments):
     of one key and stream."""
     zero = ir.Constant(ir.IntType(32), 0)
     first = [b.extract_element(a, zero) for a in arguments]
-    per = 8 // int(code[1]) * 2
+    per = _per_block(code)
     off = b.and_(first[2], ir.Constant(I64, per - 1))
     expected = b.add(_splat(b, first[2], lanes), _counting(lanes))
     apart = b.xor(arguments[2], expected)
@@ -153,7 +158,7 @@ def _alternating(lanes: int, even: int, odd: int):
 def _shared_blocks(b, code: str, lanes: int, key, stream, index):
     """Lanes that are neighbours: words 0 and 2 of blocks in one vector, 1 and 3 in another."""
     halves = lanes * int(code[1]) // 8  # lanes of 64 bits
-    per = 8 // int(code[1]) * 2
+    per = _per_block(code)
     start = b.lshr(index, ir.Constant(I64, per.bit_length() - 1))
     upper32 = ir.Constant(I64, 32)
     numbers = ir.Constant(ir.VectorType(I64, halves), [k // 2 for k in range(halves)])

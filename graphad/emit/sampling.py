@@ -203,12 +203,7 @@ def _distinct(region: Routine) -> Kernel:
     """Draws without replacement: draws by inversion of which those seen before are passed over,
     and the totals made anew once that has cost as much."""
     n, count = region.inputs[0].shape[-1], region.param("count")
-    return by_rows(region, _distinct_source(), (n, count),
-                   size_of(region.inputs[0].shape[:-1]), n * 30 + count * 800)  # fmt: skip
-
-
-def _distinct_source() -> str:
-    return f"""\
+    source = f"""\
 def kernel(table, start, stop):
     n = integer(table, 7)
     count = integer(table, 8)
@@ -245,3 +240,5 @@ def kernel(table, start, stop):
                         keep_f8(w, peek_i8(out, at), f8(0.0))
 {_ends(5)}    return 0
 """
+    rows = size_of(region.inputs[0].shape[:-1])
+    return by_rows(region, source, (n, count), rows, n * 30 + count * 800)
