@@ -41,6 +41,7 @@ __all__ = [
     "errors",
     "external",
     "fixed_point",
+    "flows",
     "fori_loop",
     "from_sympy",
     "function",
@@ -76,13 +77,13 @@ from numpy import where
 del _ops
 
 if TYPE_CHECKING:
-    from graphad import linalg, optim, primitives, random, special
+    from graphad import flows, linalg, optim, primitives, random, special
     from graphad.implicit import fixed_point, root
     from graphad.interop.sympy_in import from_sympy
     from graphad.ode import odeint
 
 # Read at their first use: a program that takes gradients need not wait for them.
-_MODULES = ("linalg", "optim", "primitives", "random", "special")
+_MODULES = ("flows", "linalg", "optim", "primitives", "random", "special")
 _HOMES = {
     "fixed_point": "implicit",
     "from_sympy": "interop.sympy_in",

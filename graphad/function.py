@@ -354,6 +354,19 @@ class Function:
         """
         return self._lowered_for(args, kwargs)[0]
 
+    def bind(self, *values):
+        """The function with its first arguments in place, as functools.partial, but faster.
+
+        Their structure is taken apart once, so a call with many parameters costs little more than
+        one with none. The arrays themselves are read at each call.
+
+        >>> import numpy as np
+        >>> weighted = function(lambda weights, x: weights["a"] @ x).bind({"a": np.ones(2)})
+        >>> weighted(np.array([1.0, 2.0]))
+        np.float64(3.0)
+        """
+        return Bound(self, values)
+
     def interpret(self, *args, **kwargs):
         """Run step by step in NumPy; prints the first node that makes a nan or inf.
 
@@ -384,6 +397,28 @@ class Function:
         from graphad.runtime.typing import generic_dispatcher
 
         return types.Dispatcher(generic_dispatcher(self))
+
+
+class Bound:
+    """A Function with its first arguments in place, made by `Function.bind`."""
+
+    def __init__(self, f: Function, values):
+        self._f, self._values = f, values
+        self._leaves: list[Any] = []
+        self._nesting = tuple([pytree.flatten(v, self._leaves)[1] for v in values])
+        self._native: dict[int, Any] = {}  # by the number of further arguments, all of them leaves
+
+    def __call__(self, *args):
+        native = self._native.get(len(args))
+        if native is not None:
+            result = native(*self._leaves, *args)
+            if result is not _MISSED:
+                return result
+        result = self._f(*self._values, *args)
+        nesting = (*self._nesting, *[pytree.LEAF] * len(args))
+        if nesting in self._f._nested:
+            self._native[len(args)] = self._f._nested[nesting]
+        return result
 
 
 def function(f=None, **options) -> Any:

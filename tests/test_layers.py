@@ -30,6 +30,7 @@ ROWS = [
     ["implicit", "ode", "external"],
     ["interop", "linalg", "optim", "special", "primitives"],
     ["random"],
+    ["flows"],
     ["inspect", "__main__"],
 ]
 ROW_OF = {name: k for k, row in enumerate(ROWS) for name in row}

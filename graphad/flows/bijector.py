@@ -1,0 +1,120 @@
+"""What every bijector has: shapes, both directions with their log-dets, and the compiled functions.
+
+y = forward(x); log_det = log |det dy/dx|, one number for each event. The density of y is
+log p(x) - log_det, and that of x = inverse(y) has the log-det of the inverse, its opposite.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import graphad as ga
+from graphad.flows.distribution import bound
+from graphad.flows.part import Part
+from graphad.flows.shapes import as_value, fit, over
+
+
+class Bijector(Part):
+    """A frozen invertible map with `event_shape`, `event_shape_out` and `batch_shape`.
+
+    A subclass has `_forward(x, context)` and `_inverse(y, context)`, each giving the value and the
+    log-det; what nobody asks for is not computed.
+    """
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of what goes in; () for a function of one number, which maps each element."""
+        raise NotImplementedError
+
+    @property
+    def event_shape_out(self) -> tuple[int, ...]:
+        """Shape of what comes out."""
+        return self.event_shape
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of the bijectors side by side, from parameters with more axes than the event."""
+        return ()
+
+    def _forward(self, x, context) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def _inverse(self, y, context) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def forward(self, x, context=None):
+        """y = f(x), for x of shape (..., *event_shape)."""
+        return self._call("forward", _forward, x, self.event_shape, context)
+
+    def inverse(self, y, context=None):
+        """x with f(x) = y, for y of shape (..., *event_shape_out)."""
+        return self._call("inverse", _inverse, y, self.event_shape_out, context)
+
+    def forward_and_log_det(self, x, context=None):
+        """(f(x), log |det f'(x)|); the log-det has the shape of x without the event."""
+        return self._call("forward", _forward_and_log_det, x, self.event_shape, context)
+
+    def inverse_and_log_det(self, y, context=None):
+        """(x, log |det dx/dy|), of x with f(x) = y."""
+        return self._call("inverse", _inverse_and_log_det, y, self.event_shape_out, context)
+
+    def _call(self, method, function, x, event_shape, context):
+        x = fit(f"{type(self).__name__}.{method}", x, event_shape, self.batch_shape)
+        if context is None:
+            return bound(self, function)(x)
+        return function(self, x, as_value("context", context))
+
+    def initialised(self, x, context=None) -> tuple[Bijector, Any]:
+        """(the bijector with parameters set from data where it has such, x mapped backward).
+
+        x is a batch of data, as the inverse takes it. Only `ActNorm` sets itself so.
+        """
+        return self, self.inverse(x, context)
+
+    def explain(self) -> str:
+        """What it is made of, and how its log-det is had."""
+        return "\n".join(self._lines(""))
+
+    def _lines(self, indent) -> list[str]:
+        count = sum(int(np.prod(p.shape)) for p in self.params.values())
+        return [f"{indent}{type(self).__name__}  event {tuple(self.event_shape)}  "
+                f"{count} parameters  log-det: {self.log_det_cost}"]  # fmt: skip
+
+    @property
+    def log_det_cost(self) -> str:
+        """How the log-determinant is computed, in words."""
+        return "sum over the event, O(d)"
+
+
+@ga.function
+def _forward(bijector, x, context=None):
+    return bijector._forward(x, context)[0]
+
+
+@ga.function
+def _inverse(bijector, y, context=None):
+    return bijector._inverse(y, context)[0]
+
+
+@ga.function
+def _forward_and_log_det(bijector, x, context=None):
+    return bijector._forward(x, context)
+
+
+@ga.function
+def _inverse_and_log_det(bijector, y, context=None):
+    return bijector._inverse(y, context)
+
+
+def event_log_det(log_det, bijector: Bijector, x, event_axes: int):
+    """The log-det of a bijector that maps smaller events, over `event_axes` axes of x.
+
+    A log-det that does not depend on x has the shape of no batch, and is repeated.
+    """
+    inner = len(bijector.event_shape)
+    shape = tuple(x.shape)[: len(x.shape) - inner]
+    if tuple(log_det.shape) != shape:
+        log_det = np.broadcast_to(log_det, np.broadcast_shapes(tuple(log_det.shape), shape))
+    return over(log_det, event_axes - inner)

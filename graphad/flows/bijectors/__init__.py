@@ -1,0 +1,1 @@
+"""Bijectors, one idea a file."""

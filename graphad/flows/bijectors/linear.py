@@ -1,0 +1,178 @@
+"""Linear maps whose determinant is cheap: LU, Householder reflections, 1 x 1 convolutions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import graphad as ga
+from graphad.errors import ShapeError
+from graphad.flows.bijector import Bijector
+from graphad.flows.bijectors.permute import inverse_of, nothing, taken
+from graphad.flows.part import as_parameter
+from graphad.flows.shapes import as_shape
+
+
+class LULinear(Bijector):
+    """y = P L U x + bias on the last axis: log-det sum log_diagonal, O(d).
+
+    P is a permutation and no parameter, L has ones on its diagonal, U has exp(log_diagonal) on its
+    own. Kingma and Dhariwal 2018, section 3.2 (with positive diagonal).
+
+    Args:
+        event_shape: (..., d); axes before the last share the map.
+        key: draws a rotation to start with; the identity when None.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.LULinear((3,)).forward(np.arange(3.0))
+    array([0., 1., 2.])
+    """
+
+    children = ("lower", "upper", "log_diagonal", "bias")
+    settings = ("order", "_event")
+
+    def __init__(self, event_shape, key=None, bias=True, dtype="float64"):
+        event = as_shape("LULinear", event_shape)
+        if not event:
+            raise ShapeError("LULinear", "a linear map needs an axis", expected="(..., d)",
+                             got="()", fix="Affine for numbers")  # fmt: skip
+        d = event[-1]
+        order, lower, upper, diagonal = (
+            tuple(range(d)),
+            np.zeros((d, d)),
+            np.zeros((d, d)),
+            np.zeros(d),
+        )
+        if key is not None:
+            order, lower, upper, diagonal = rotation(key, d)
+        self._set(
+            lower=lower.astype(dtype), upper=upper.astype(dtype),
+            log_diagonal=diagonal.astype(dtype),
+            bias=np.zeros(d, dtype) if bias else None, order=order, _event=event,
+        )  # fmt: skip
+
+    @property
+    def event_shape(self):
+        """As given."""
+        return self._event
+
+    def _factors(self):
+        d = self._event[-1]
+        unit = np.tril(self.lower, -1) + np.eye(d, dtype=self.lower.dtype)
+        diagonal = np.exp(self.log_diagonal)
+        return unit, np.triu(self.upper, 1) + np.diag(diagonal)
+
+    def _log_det(self, x):
+        places = math.prod(self._event[:-1])
+        return nothing(x, self._event) + places * self.log_diagonal.sum()
+
+    def _forward(self, x, context):
+        unit, upper = self._factors()
+        matrix = taken(unit @ upper, self.order, -2)
+        y = x @ matrix.T
+        return (y if self.bias is None else y + self.bias), self._log_det(x)
+
+    def _inverse(self, y, context):
+        shape = tuple(y.shape)
+        y = y if self.bias is None else y - self.bias
+        unit, upper = self._factors()
+        columns = taken(y, inverse_of(self.order)).reshape((math.prod(shape[:-1]), shape[-1])).T
+        half = ga.linalg.solve_triangular(unit, columns, lower=True, unit_diagonal=True)
+        x = ga.linalg.solve_triangular(upper, half).T.reshape(shape)
+        return x, -self._log_det(y)
+
+    @property
+    def log_det_cost(self):
+        """A sum of the diagonal."""
+        return "diagonal of a triangular factor, O(d)"
+
+
+def rotation(key, d: int):
+    """(order, lower, upper, log_diagonal) of a random rotation."""
+    import scipy.linalg
+
+    q, r = np.linalg.qr(ga.random.normal(key, (d, d)))
+    q = q * np.sign(np.diagonal(r))
+    p, lower, upper = scipy.linalg.lu(q)
+    # A negative pivot is a row of the other sign: still orthogonal, and with a positive diagonal.
+    signs = np.sign(np.diagonal(upper))
+    lower, upper = lower * signs * signs[:, None], upper * signs[:, None]
+    order = tuple(int(k) for k in np.argmax(p, axis=1))
+    return order, np.tril(lower, -1), np.triu(upper, 1), np.log(np.diagonal(upper))
+
+
+class Conv1x1(LULinear):
+    """LULinear across the channels of an image (h, w, c): log-det h w sum log_diagonal.
+
+    Kingma and Dhariwal 2018, equation 9.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.Conv1x1((4, 4, 3)).forward_and_log_det(np.ones((7, 4, 4, 3)))[1].shape
+    (7,)
+    """
+
+    def __init__(self, event_shape, key=None, bias=False, dtype="float64"):
+        event = as_shape("Conv1x1", event_shape)
+        if len(event) != 3:
+            raise ShapeError("Conv1x1", "an image has three axes", expected="(h, w, c)",
+                             got=str(event), fix="LULinear for vectors")  # fmt: skip
+        super().__init__(event, key, bias, dtype)
+
+
+class Householder(Bijector):
+    """A rotation as a product of reflections x - 2 v (v·x) / (v·v), on the last axis; log-det 0.
+
+    Tomczak and Welling 2016.
+
+    Args:
+        vectors: (k, d), of any length but zero; or a number k of them with key=.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.Householder(np.array([[1.0, 0.0]])).forward(np.array([2.0, 3.0]))
+    array([-2.,  3.])
+    """
+
+    children = ("vectors",)
+    settings = ("_event",)
+
+    def __init__(self, vectors, event_shape=None, key=None, dtype=None):
+        if isinstance(vectors, int):
+            event = as_shape("Householder", event_shape if event_shape is not None else ())
+            if key is None or not event:
+                raise ShapeError("Householder", "reflections are drawn at random",
+                                 expected="event_shape= and key=", got="one of them is missing",
+                                 fix="Householder(4, event_shape=(8,), key=key)")  # fmt: skip
+            vectors = ga.random.normal(key, (vectors, event[-1]), dtype or "float64")
+        vectors = as_parameter("Householder", vectors, dtype)
+        if len(vectors.shape) != 2:
+            raise ShapeError("Householder", "the vectors are rows", expected="shape (k, d)",
+                             got=str(tuple(vectors.shape)), fix="v[None]")  # fmt: skip
+        event = as_shape("Householder", event_shape if event_shape is not None
+                         else vectors.shape[-1:])  # fmt: skip
+        self._set(vectors=vectors, _event=event)
+
+    @property
+    def event_shape(self):
+        """(..., d)."""
+        return self._event
+
+    def _matrix(self):
+        """The rotation; its rows are what multiplies x."""
+        d = self._event[-1]
+        matrix = np.eye(d, dtype=self.vectors.dtype)
+        for k in range(self.vectors.shape[0]):
+            v = self.vectors[k]
+            matrix = matrix - (2.0 / (v @ v)) * v[:, None] * (v @ matrix)
+        return matrix
+
+    def _forward(self, x, context):
+        return x @ self._matrix().T, nothing(x, self._event)
+
+    def _inverse(self, y, context):
+        return y @ self._matrix(), nothing(y, self._event)
+
+    @property
+    def log_det_cost(self):
+        """Rotations keep volumes."""
+        return "0"

@@ -1,0 +1,105 @@
+"""Events of another shape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphad.errors import ShapeError
+from graphad.flows.bijector import Bijector
+from graphad.flows.bijectors.permute import nothing
+from graphad.flows.shapes import as_shape
+
+
+class Reshape(Bijector):
+    """An event of shape `event_shape` as one of `event_shape_out`, in C order; log-det 0.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.Reshape((2, 2), (4,)).forward(np.ones((7, 2, 2))).shape
+    (7, 4)
+    """
+
+    settings = ("_event", "_out")
+
+    def __init__(self, event_shape, event_shape_out):
+        event, out = as_shape("Reshape", event_shape), as_shape("Reshape", event_shape_out)
+        if math.prod(event) != math.prod(out):
+            raise ShapeError("Reshape", "the shapes have different sizes",
+                             expected=f"{math.prod(event)} elements",
+                             got=f"{out}, of {math.prod(out)}",
+                             fix="shapes of one size")  # fmt: skip
+        self._set(_event=event, _out=out)
+
+    @property
+    def event_shape(self):
+        """Shape of what goes in."""
+        return self._event
+
+    @property
+    def event_shape_out(self):
+        """Shape of what comes out."""
+        return self._out
+
+    @property
+    def log_det_cost(self):
+        """Nothing to do."""
+        return "0"
+
+    def _forward(self, x, context):
+        lead = tuple(x.shape)[: len(x.shape) - len(self._event)]
+        return np.reshape(x, (*lead, *self._out)), nothing(x, self._event)
+
+    def _inverse(self, y, context):
+        lead = tuple(y.shape)[: len(y.shape) - len(self._out)]
+        return np.reshape(y, (*lead, *self._event)), nothing(y, self._out)
+
+
+class Squeeze(Bijector):
+    """Images (h, w, c) as (h/2, w/2, 4c): each square of 2 x 2 becomes channels; log-det 0.
+
+    Dinh, Sohl-Dickstein and Bengio 2017, section 3.6.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.Squeeze((4, 4, 1)).forward(np.ones((4, 4, 1))).shape
+    (2, 2, 4)
+    """
+
+    settings = ("_event",)
+
+    def __init__(self, event_shape):
+        event = as_shape("Squeeze", event_shape)
+        if len(event) != 3 or event[0] % 2 or event[1] % 2:
+            raise ShapeError("Squeeze", "an image has even sides", expected="(h, w, c), h and w "
+                             "even", got=str(event), fix="np.pad to even sides")  # fmt: skip
+        self._set(_event=event)
+
+    @property
+    def event_shape(self):
+        """(h, w, c)."""
+        return self._event
+
+    @property
+    def event_shape_out(self):
+        """(h/2, w/2, 4c)."""
+        h, w, c = self._event
+        return (h // 2, w // 2, 4 * c)
+
+    @property
+    def log_det_cost(self):
+        """Nothing to do."""
+        return "0"
+
+    def _forward(self, x, context):
+        h, w, c = self._event
+        lead = tuple(x.shape)[:-3]
+        x = np.reshape(x, (*lead, h // 2, 2, w // 2, 2, c))
+        x = np.moveaxis(x, -4, -3)
+        return np.reshape(x, (*lead, *self.event_shape_out)), nothing(x, (1,) * 5)
+
+    def _inverse(self, y, context):
+        h, w, c = self._event
+        lead = tuple(y.shape)[:-3]
+        y = np.reshape(y, (*lead, h // 2, w // 2, 2, 2, c))
+        y = np.moveaxis(y, -4, -3)
+        return np.reshape(y, (*lead, h, w, c)), nothing(y, (1,) * 5)

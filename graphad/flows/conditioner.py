@@ -1,0 +1,237 @@
+"""Networks whose results are the parameters of a transform: MLPs, masked MLPs, convolutions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import graphad as ga
+from graphad.errors import ShapeError, TraceError
+from graphad.flows.part import Constant, Part
+
+
+def relu(x):
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def gelu(x):
+    """x Φ(x), Φ the normal distribution's (Hendrycks and Gimpel 2016)."""
+    return x * ga.special.ndtr(x)
+
+
+def silu(x):
+    """x / (1 + exp(-x))."""
+    return x * ga.special.expit(x)
+
+
+def elu(x):
+    """x, or exp(x) - 1 where x < 0."""
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def softplus(x):
+    """log(1 + exp(x))."""
+    return np.logaddexp(x, 0)
+
+
+ACTIVATIONS: dict[str, Callable] = {
+    "relu": relu, "tanh": np.tanh, "gelu": gelu, "silu": silu, "elu": elu,
+    "softplus": softplus, "sin": np.sin,
+}  # fmt: skip
+
+
+def as_activation(activation) -> str | Callable:
+    """The name of a known activation, or a function."""
+    for name, known in ACTIVATIONS.items():
+        if activation is known or activation == name:
+            return name
+    if callable(activation):
+        return activation
+    raise TraceError("activation", f"no activation {activation!r} is known",
+                     expected=", ".join(ACTIVATIONS) + ", or a function", got=repr(activation),
+                     fix="activation='relu'")  # fmt: skip
+
+
+def applied(activation: str | Callable, x):
+    """The activation of x."""
+    return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
+
+
+def dense(key, inputs: int, outputs: int, dtype, last: bool) -> dict[str, Any]:
+    """A layer with He's normal weights; the last one near zero, so a flow starts near identity."""
+    scale = 1e-2 / math.sqrt(max(inputs, 1)) if last else math.sqrt(2.0 / max(inputs, 1))
+    weight = ga.random.normal(key, (inputs, outputs), dtype) * np.dtype(dtype).type(scale)
+    return {"weight": weight, "bias": np.zeros(outputs, dtype)}
+
+
+class MLP(Part):
+    """A perceptron: activation(x W + b) in each layer but the last, which is x W + b.
+
+    Args:
+        key: draws the weights.
+        sizes: inputs, hidden layers ..., outputs.
+        activation: a name (relu, tanh, gelu, silu, elu, softplus, sin) or a NumPy function.
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.MLP(ga.random.key(0), (3, 16, 2))(np.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    children = ("layers",)
+    settings = ("activation",)
+
+    def __init__(self, key, sizes: Sequence[int], activation="relu", dtype="float64"):
+        keys = ga.random.split(key, max(len(sizes) - 1, 1))
+        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype, k == len(sizes) - 2)
+                  for k in range(len(sizes) - 1)]  # fmt: skip
+        self._set(layers=tuple(layers), activation=as_activation(activation))
+
+    def __call__(self, x, context=None):
+        return _network(self, joined(x, context))
+
+    def _apply(self, x):
+        for layer in self.layers[:-1]:
+            x = applied(self.activation, x @ layer["weight"] + layer["bias"])
+        return x @ self.layers[-1]["weight"] + self.layers[-1]["bias"]
+
+
+@ga.function
+def _network(network, x):
+    return network._apply(x)
+
+
+def joined(x, context):
+    """x with the context after it, along the last axis."""
+    if context is None:
+        return x
+    try:
+        lead = np.broadcast_shapes(tuple(x.shape[:-1]), tuple(context.shape[:-1]))
+    except ValueError:
+        raise ShapeError("context", "its axes before the last are not those of the values",
+                         expected=f"shape {(*x.shape[:-1], context.shape[-1])}",
+                         got=f"shape {tuple(context.shape)}",
+                         fix="one row of context for each value") from None  # fmt: skip
+    pieces = [np.broadcast_to(p, (*lead, p.shape[-1])).astype(x.dtype) for p in (x, context)]
+    return np.concatenate(pieces, axis=-1)
+
+
+class MaskedMLP(Part):
+    """MADE: result i (of each group) depends on inputs 0 ... i - 1 and on the context alone.
+
+    Germain, Gregor, Murray and Larochelle 2015. Results are `groups` numbers for each of d inputs,
+    as (..., groups * d), group by group.
+
+    >>> import graphad as ga, numpy as np
+    >>> net = ga.flows.MaskedMLP(ga.random.key(0), 3, (16,), groups=2)
+    >>> np.triu(ga.jacobian(net)(np.ones(3))[:3]).any()
+    np.False_
+    """
+
+    children = ("layers", "side")
+    settings = ("activation", "masks")
+
+    def __init__(self, key, features: int, hidden=(64, 64), groups=1, context=0,
+                 activation="relu", dtype="float64"):  # fmt: skip
+        degrees = [np.arange(features)]
+        for width in hidden:
+            degrees.append(np.arange(width) % max(features - 1, 1) + (features == 1))
+        sizes = [features, *hidden, groups * features]
+        masks = [before[:, None] <= after for before, after in
+                 itertools.pairwise(degrees)]  # fmt: skip
+        masks.append(np.tile(degrees[-1][:, None] < np.arange(features), groups))
+        keys = ga.random.split(key, len(sizes))
+        last = len(sizes) - 2
+        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype, k == last) for k in range(last + 1)]
+        side = None
+        if context:
+            side = dense(keys[-1], context, sizes[1], dtype, last == 0)["weight"]
+        self._set(layers=tuple(layers), side=side, activation=as_activation(activation),
+                  masks=tuple(Constant(m.astype(dtype)) for m in masks))  # fmt: skip
+
+    def __call__(self, x, context=None):
+        return _masked(self, x, context)
+
+    def _apply(self, x, context):
+        for k, (layer, mask) in enumerate(zip(self.layers, self.masks, strict=True)):
+            x = x @ (layer["weight"] * mask.array) + layer["bias"]
+            if k == 0 and context is not None:
+                if self.side is None:
+                    raise ShapeError("MaskedMLP", "it was made without a context",
+                                     expected="context=n", got="a context",
+                                     fix="MaskedMLP(..., context=n)")  # fmt: skip
+                x = x + context.astype(x.dtype) @ self.side
+            if k < len(self.layers) - 1:
+                x = applied(self.activation, x)
+        return x
+
+
+@ga.function
+def _masked(network, x, context):
+    return network._apply(x, context)
+
+
+class ConvNet(Part):
+    """Convolutions 3 x 3, 1 x 1, 3 x 3 of images (..., h, w, c), padded with zeros.
+
+    The network of a Glow step (Kingma and Dhariwal 2018, section 5).
+
+    >>> import graphad as ga, numpy as np
+    >>> ga.flows.ConvNet(ga.random.key(0), 2, 8, 4)(np.ones((5, 6, 6, 2))).shape
+    (5, 6, 6, 4)
+    """
+
+    children = ("layers",)
+    settings = ("activation",)
+
+    def __init__(self, key, channels: int, hidden: int, outputs: int, activation="relu",
+                 dtype="float64"):  # fmt: skip
+        one, two, three = ga.random.split(key, 3)
+        layers = (dense(one, 9 * channels, hidden, dtype, False),
+                  dense(two, hidden, hidden, dtype, False),
+                  dense(three, 9 * hidden, outputs, dtype, True))  # fmt: skip
+        self._set(layers=layers, activation=as_activation(activation))
+
+    def __call__(self, x, context=None):
+        if context is not None:
+            context = np.broadcast_to(context[..., None, None, :],
+                                      (*x.shape[:-1], context.shape[-1]))  # fmt: skip
+        return _network(self, joined(x, context))
+
+    def _apply(self, x):
+        first, middle, last = self.layers
+        x = applied(self.activation, neighbours(x) @ first["weight"] + first["bias"])
+        x = applied(self.activation, x @ middle["weight"] + middle["bias"])
+        return neighbours(x) @ last["weight"] + last["bias"]
+
+
+def neighbours(x):
+    """Each pixel's 3 x 3 neighbourhood as channels: (..., h, w, 9 c)."""
+    h, w = x.shape[-3:-1]
+    around = [(0, 0)] * (len(x.shape) - 3)
+    padded = np.pad(x, [*around, (1, 1), (1, 1), (0, 0)])
+    pieces = [padded[..., i : i + h, j : j + w, :] for i in range(3) for j in range(3)]
+    return np.concatenate(pieces, axis=-1)
+
+
+class Function(Part):
+    """A conditioner of one's own: f(params, x, context=None), with a pytree of parameters.
+
+    >>> import graphad as ga, numpy as np
+    >>> net = ga.flows.Function(lambda p, x: p["a"] * x, {"a": np.array(2.0)})
+    >>> net(np.ones(2))
+    array([2., 2.])
+    """
+
+    children = ("parameters",)
+    settings = ("f",)
+
+    def __init__(self, f: Callable, parameters=None):
+        self._set(f=f, parameters=parameters)
+
+    def __call__(self, x, context=None):
+        return self.f(self.parameters, x, *(() if context is None else (context,)))

@@ -1,0 +1,176 @@
+"""Parts of flows: frozen values whose arrays are parameters; other fields are structure."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+import graphad as ga
+from graphad.errors import DTypeError, ShapeError
+
+KINDS: dict[str, type[Part]] = {}
+
+
+class Part:
+    """A frozen pytree with named fields.
+
+    `children` are the names of the fields that hold arrays, other parts, tuples or dicts of them,
+    or None; `settings` those of hashable values, which are part of what is compiled. A class states
+    both and sets every field in its `__init__` by `_set`.
+    """
+
+    children: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[tuple[str, ...]] = ()
+    derived: ClassVar[tuple[str, ...]] = ()  # settings that are not written to files
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        KINDS[cls.__name__] = cls
+        ga.register_pytree(cls, _flattened, lambda extra, values: _rebuilt(cls, extra, values))
+
+    def _set(self, **fields):
+        self.__dict__.update(fields)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(
+            f"a {type(self).__name__} does not change; .replace(params) gives another one"
+        )
+
+    def _loaded(self):
+        """Make again what is not written to files; called by `load`."""
+
+    def __getstate__(self):
+        names = (*self.children, *self.settings)
+        return {n: self.__dict__[n] for n in names}
+
+    def __setstate__(self, fields):
+        self.__dict__.update(fields)
+
+    def __repr__(self):
+        shown = [f"{n}={getattr(self, n)!r}" for n in self.settings
+                 if getattr(self, n) is not None]  # fmt: skip
+        for name in self.children:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if hasattr(value, "shape") and hasattr(value, "dtype"):
+                shown.append(f"{name}={value.dtype}{list(value.shape)}")
+            else:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters: a dict of arrays by their place, such as 'bijector.parts.0.scale'."""
+        found: dict[str, Any] = {}
+        _gather(self, "", found)
+        return found
+
+    def replace(self, params: dict[str, Any]):
+        """The same part with other parameters, for all or some of the names of `params`.
+
+        Raises ShapeError for a name that is not there, or an array of another shape.
+        """
+        known = self.params
+        for name, value in params.items():
+            if name not in known:
+                raise ShapeError(
+                    f"{type(self).__name__}.replace", f"there is no parameter '{name}'",
+                    expected=", ".join(list(known)[:6]) + (", ..." if len(known) > 6 else ""),
+                    got=f"'{name}'", fix="the names of .params",
+                )  # fmt: skip
+            if tuple(np.shape(value)) != tuple(known[name].shape):
+                raise ShapeError(
+                    f"{type(self).__name__}.replace", f"the parameter '{name}' has another shape",
+                    expected=str(tuple(known[name].shape)), got=str(tuple(np.shape(value))),
+                    fix="an array of the shape that .params has",
+                )  # fmt: skip
+        return _replaced(self, "", {**known, **params})
+
+
+def _flattened(part: Part):
+    values = tuple([part.__dict__[n] for n in part.children])
+    return values, tuple([part.__dict__[n] for n in part.settings])
+
+
+def _rebuilt(cls, extra, values):
+    made = object.__new__(cls)
+    made.__dict__.update(zip(cls.children, values, strict=True))
+    made.__dict__.update(zip(cls.settings, extra, strict=True))
+    return made
+
+
+def _items(value):
+    """(name, value) of what a part, tuple or dict holds; None for a leaf."""
+    if isinstance(value, Part):
+        return [(n, value.__dict__[n]) for n in value.children]
+    if isinstance(value, (tuple, list)):
+        return [(str(k), v) for k, v in enumerate(value)]
+    if isinstance(value, dict):
+        return list(value.items())
+    return None
+
+
+def _gather(value, name, found):
+    if value is None:
+        return
+    items = _items(value)
+    if items is None:
+        found[name] = value
+        return
+    for key, child in items:
+        _gather(child, f"{name}.{key}" if name else key, found)
+
+
+def _replaced(value, name, given) -> Any:
+    if value is None:
+        return None
+    items = _items(value)
+    if items is None:
+        return given[name]
+    made = [_replaced(c, f"{name}.{k}" if name else k, given) for k, c in items]
+    if isinstance(value, Part):
+        return _rebuilt(type(value), tuple(value.__dict__[n] for n in value.settings), made)
+    if isinstance(value, dict):
+        return dict(zip(value, made, strict=True))
+    return tuple(made)
+
+
+class Constant:
+    """An array that is part of the structure: hashable, not a parameter."""
+
+    __slots__ = ("_hash", "array")
+
+    def __init__(self, array):
+        array = np.array(array)
+        array.setflags(write=False)
+        self.array = array
+        self._hash = hash((array.shape, array.dtype.str, array.tobytes()))
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return (isinstance(other, Constant) and self._hash == other._hash
+                and self.array.dtype == other.array.dtype
+                and np.array_equal(self.array, other.array))  # fmt: skip
+
+    def __reduce__(self):
+        return (Constant, (self.array,))
+
+    def __repr__(self):
+        return f"Constant({self.array.dtype}{list(self.array.shape)})"
+
+
+def as_parameter(operation: str, value, dtype=None):
+    """A float array (or traced value) from a number, a list or an array."""
+    if hasattr(value, "spec"):
+        return value if dtype is None else value.astype(np.dtype(dtype))
+    value = np.asarray(value)
+    if value.dtype.kind not in "fiub":
+        raise DTypeError(operation, "parameters are real numbers", expected="float64 or float32",
+                         got=str(value.dtype), fix="np.asarray(x, float)")  # fmt: skip
+    if dtype is not None:
+        return value.astype(np.dtype(dtype))
+    return value if value.dtype.kind == "f" else value.astype(np.float64)

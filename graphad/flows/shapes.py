@@ -1,0 +1,85 @@
+"""Sample, batch and event shapes: what a value must look like, and the errors that say so.
+
+A value of a distribution has the shape (*sample shape, *batch shape, *event shape). The event is
+one outcome and gives one number; the batch are distributions side by side, with parameters of
+their own; the sample are independent draws.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+
+from graphad.errors import DTypeError, ShapeError
+
+
+def as_shape(operation: str, shape) -> tuple[int, ...]:
+    """A shape as a tuple of integers; one integer is a shape of one axis."""
+    try:
+        given = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
+        given = tuple(operator.index(d) for d in given)
+    except TypeError:
+        raise ShapeError(operation, "a shape is made of integers", expected="such as (32, 32, 3)",
+                         got=repr(shape), fix="event_shape=(8,)") from None  # fmt: skip
+    if any(d < 1 for d in given):
+        raise ShapeError(operation, "a shape has positive sizes", expected="sizes of 1 or more",
+                         got=str(given), fix="event_shape=(8,)")  # fmt: skip
+    return given
+
+
+def as_value(operation: str, x):
+    """A traced value or an array of numbers."""
+    if hasattr(x, "spec"):
+        return x
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise DTypeError(operation, "values are real numbers", expected="float64 or float32",
+                         got=str(x.dtype), fix="np.asarray(x, float)")  # fmt: skip
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+def fit(operation: str, x, event_shape, batch_shape=()):
+    """x as a value whose last axes are the event, and those before broadcast with the batch."""
+    x = as_value(operation, x)
+    shape, n = tuple(x.shape), len(event_shape)
+    leading = shape[: len(shape) - n] if n else shape
+    problem = None
+    if len(shape) < n or (n and shape[-n:] != tuple(event_shape)):
+        problem = "the value's last axes are not the event shape"
+    else:
+        try:
+            np.broadcast_shapes(leading, tuple(batch_shape))
+        except ValueError:
+            problem = "the value's axes before the event do not fit the batch shape"
+    if problem is None:
+        return x
+    sample = "?" if len(shape) < n + len(batch_shape) else str(
+        leading[: len(leading) - len(batch_shape)]
+    )  # fmt: skip
+    raise ShapeError(
+        operation, problem,
+        expected=f"(*sample shape, *batch shape {tuple(batch_shape)}, *event shape "
+        f"{tuple(event_shape)})",
+        got=f"shape {shape}, as sample shape {sample}, batch shape {tuple(batch_shape)}, "
+        f"event shape {shape[len(shape) - n:] if n else ()}",
+        fix=advice(shape, tuple(event_shape)),
+    )  # fmt: skip
+
+
+def advice(shape, event_shape) -> str:
+    """What to write where a shape does not fit an event shape."""
+    size = math.prod(event_shape)
+    for k in range(len(shape) + 1):
+        if math.prod(shape[k:]) == size and k < len(shape):
+            axes = "".join(f"{d}, " for d in (*shape[:k], *event_shape))
+            return f"x.reshape({axes.rstrip(', ')}), or a distribution of event shape {shape[k:]}"
+    if sorted(shape[-len(event_shape) :]) == sorted(event_shape) and event_shape:
+        return "np.moveaxis, so that the event's axes come last, in its order"
+    return f"values whose last axes are {event_shape}"
+
+
+def over(log_density, axes: int):
+    """The sum over the last `axes` axes: what was batch becomes part of the event."""
+    return log_density.sum(axis=tuple(range(-axes, 0))) if axes else log_density

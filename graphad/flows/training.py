@@ -1,0 +1,319 @@
+"""Training a flow by maximum likelihood: the loss, its gradient and Adam as one program."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import graphad as ga
+from graphad.errors import ShapeError
+from graphad.flows.bijectors.act_norm import ActNorm
+from graphad.flows.bijectors.chain import Chain
+from graphad.flows.part import _items
+from graphad.flows.shapes import as_value
+from graphad.flows.shapes import fit as fits
+
+EVALUATIONS = 50  # of the validation loss in a run
+
+
+@dataclasses.dataclass
+class History:
+    """What happened in training; losses are mean negative log-likelihoods of an event, in nats.
+
+    `loss` has one entry a step, `validation` pairs (step, loss); `stopped` says why it ended before
+    all steps, or is None.
+    """
+
+    loss: list[float] = dataclasses.field(default_factory=list)
+    validation: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    best_step: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+
+class TrainingStopped(UserWarning):
+    """Training met a loss or gradient that is not finite, and returns what it had before."""
+
+
+def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validation=None,
+        progress=True, context=None, clip=10.0, patience=10, trainable=None):  # fmt: skip
+    """Train by Adam on the mean of -log p(x); (the trained flow, its `History`).
+
+    Args:
+        x: (n, *event_shape), the data.
+        key: orders the data; the same key gives the same training.
+        steps, batch_size: updates, and rows for each; every row once before any comes again.
+        learning_rate: a number, or a function of the step.
+        validation: rows of their own, or the part of x (such as 0.1) to hold out. With it the
+            parameters of the best validation loss are returned, and training ends early after
+            `patience` evaluations (of 50 in a run) without a better one.
+        progress: a bar with loss and rate (by rich where it is installed).
+        context: (n, features), for flows that take one; not together with validation rows.
+        clip: gradients of a larger norm are shortened to it; None for never.
+        trainable: which parameters move: a prefix such as 'bijector', or a function of the name.
+
+    `ActNorm`s are first set from the data. A loss or gradient that is not finite ends training with
+    a `TrainingStopped` warning that names the step and the layer; the parameters before that step
+    are returned.
+
+    >>> import numpy as np, graphad as ga
+    >>> x = ga.random.normal(ga.random.key(1), (500, 1), loc=3.0)
+    >>> flow = ga.flows.TransformedDistribution(
+    ...     ga.flows.StandardNormal((1,)), ga.flows.Affine(np.zeros(1), np.ones(1)))
+    >>> flow, history = flow.fit(x, key=ga.random.key(2), steps=300, batch_size=100,
+    ...                          learning_rate=0.05, progress=False)
+    >>> bool(abs(flow.bijector.loc[0] - x.mean()) < 0.1)
+    True
+    """
+    x = fits(f"{type(flow).__name__}.fit", x, flow.event_shape).astype(flow.dtype)
+    if len(x.shape) != len(flow.event_shape) + 1 or not len(x):
+        raise ShapeError(f"{type(flow).__name__}.fit", "the data are rows of events",
+                         expected=f"shape (n, *{tuple(flow.event_shape)}), n >= 1",
+                         got=str(x.shape), fix="x.reshape(-1, *flow.event_shape)")  # fmt: skip
+    given = None if context is None else as_value("context", context).astype(flow.dtype)
+    order, batches = ga.random.split(key, 2)
+    x, given, held = _held_out(flow, x, given, validation, order)
+    run = _Run(flow, x, given, held, batches, min(batch_size, len(x)), clip, trainable)
+    return run.train(steps, learning_rate, patience, progress)
+
+
+def _held_out(flow, x, context, validation, key):
+    """(training rows, their context, (validation rows, theirs) or None)."""
+    if validation is None:
+        return x, context, None
+    if isinstance(validation, float):
+        count = round(validation * len(x))
+        if not 0 < count < len(x):
+            raise ShapeError("fit", "the part held out is no part of the data",
+                             expected="between 0 and 1, with a row on either side",
+                             got=f"{validation} of {len(x)} rows",
+                             fix="validation=0.1")  # fmt: skip
+        rows = np.asarray(ga.random.permutation(key, len(x)))
+        held, kept = rows[:count], rows[count:]
+        context_held = None if context is None else context[held]
+        return x[kept], None if context is None else context[kept], (x[held], context_held)
+    rows = fits("fit(validation=)", validation, flow.event_shape).astype(flow.dtype)
+    if context is not None:
+        raise ShapeError("fit", "validation rows have no context", expected="validation=0.1",
+                         got="rows",
+                         fix="validation=0.1, which holds rows of both out")  # fmt: skip
+    return x, context, (rows, None)
+
+
+@ga.function
+def _mean_loss(flow, x, context):
+    return -flow._log_prob(x, context).mean()
+
+
+class _Run:
+    """One training: the flow, the data, and the step as a program of flat arguments."""
+
+    def __init__(self, flow, x, context, held, key, batch_size, clip, trainable):
+        self.x, self.context, self.held, self.key = x, context, held, key
+        self.batch_size, self.clip = batch_size, clip
+        if _has_act_norm(flow):
+            first = x[: max(batch_size, 512)]
+            flow = flow.initialised(first, None if context is None else context[: len(first)])
+        self.flow = flow
+        chosen = _chooser(trainable)
+        self.names = [n for n in flow.params if chosen(n)]
+        if not self.names:
+            raise ShapeError("fit", "there is nothing to train",
+                             expected="one parameter or more", got="none",
+                             fix="trainable=None, or parameters as arrays")  # fmt: skip
+        self.values = [np.array(flow.params[n]) for n in self.names]
+        zeros = [np.zeros_like(v) for v in self.values]
+        self.moments = [*zeros, *[z.copy() for z in zeros]]
+        self.step = ga.function(self._stepped, name="fit.step")
+
+    def _stepped(self, rate, count, x, context, *leaves):
+        """(loss, norm, parameters ..., moments ...) after one step of Adam."""
+        n = len(self.names)
+        values, moments = leaves[:n], leaves[n:]
+
+        def loss_of(*values):
+            flow = self.flow.replace(dict(zip(self.names, values, strict=True)))
+            return -flow._log_prob(x, context).mean()
+
+        loss, gradients = ga.value_and_grad(loss_of, wrt=tuple(range(n)))(*values)
+        norm = np.sqrt(sum((g.astype("f8") ** 2).sum() for g in gradients))
+        factor = 1.0 if self.clip is None else self.clip / np.maximum(norm, self.clip)
+        ok = np.isfinite(loss) & np.isfinite(norm)
+        state = ga.optim.AdamState(count, moments[:n], moments[n:])
+        scaled = tuple(g * np.asarray(factor, g.dtype, like=g) if self.clip is not None else g
+                       for g in gradients)  # fmt: skip
+        moved, state = ga.optim.adam(rate).update(scaled, state, values)
+        fresh = (*moved, *state.mean, *state.square)
+        kept = [np.where(ok, a, b.astype(a.dtype)) for a, b in zip(fresh, leaves, strict=True)]
+        return (loss, norm, *kept)
+
+    def current(self):
+        """The flow with the parameters as they are now."""
+        return self.flow.replace(dict(zip(self.names, self.values, strict=True)))
+
+    def rows(self):
+        """Batches without end: every row once, in an order of its own, before any comes again."""
+        size, epoch = self.batch_size, 0
+        while True:
+            order = np.asarray(
+                ga.random.permutation(ga.random.fold_in(self.key, epoch), len(self.x))
+            )
+            for k in range(len(order) // size):
+                yield order[k * size : (k + 1) * size]
+            epoch += 1
+
+    def validation(self, flow) -> float:
+        """The mean loss of the held-out rows."""
+        assert self.held is not None
+        return float(_mean_loss(flow, *self.held))
+
+    def train(self, steps, learning_rate, patience, progress):
+        """The steps; (flow, history)."""
+        history, best, started = History(), None, time.perf_counter()
+        every, waited = max(steps // EVALUATIONS, 1), 0
+        rate = learning_rate if callable(learning_rate) else None
+        fixed = None if rate else np.asarray(learning_rate, self.x.dtype)[()]
+        batches, n = self.rows(), len(self.names)
+        with _bar(progress, steps) as show:
+            for k in range(steps):
+                rows = next(batches)
+                x = self.x[rows]
+                context = None if self.context is None else self.context[rows]
+                now = fixed if rate is None else np.asarray(rate(k), self.x.dtype)[()]
+                loss, norm, *leaves = self.step(now, k, x, context, *self.values, *self.moments)
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    history.stopped = self._blame(k, loss, x, context)
+                    break
+                self.values, self.moments = leaves[:n], leaves[n:]
+                history.loss.append(float(loss))
+                if self.held is not None and ((k + 1) % every == 0 or k == steps - 1):
+                    score = self.validation(self.current())
+                    history.validation.append((k + 1, score))
+                    if best is None or score < best[0]:
+                        best, waited, history.best_step = (score, self.values), 0, k + 1
+                    else:
+                        waited += 1
+                    if waited >= patience:
+                        history.stopped = (
+                            f"no better validation loss since step {history.best_step}"
+                        )
+                        break
+                show(k + 1, history)
+        history.seconds = time.perf_counter() - started
+        if best is not None:
+            self.values = best[1]
+        if history.stopped and history.stopped.startswith("step"):
+            warnings.warn(history.stopped, TrainingStopped, stacklevel=4)
+        return self.current(), history
+
+    def _blame(self, step, loss, x, context) -> str:
+        """Which layer gave the first value that is not finite."""
+        found = first_not_finite(self.current(), x, context)
+        if found is None:
+            what = f"the loss is {float(loss)}, and its gradient is not finite"
+            found = f"{what}: first in {self._bad_gradient(x, context)}"
+        return (f"step {step}: {found}; the parameters before this step are returned. A smaller "
+                "learning_rate or clip, or scaled data, may help")  # fmt: skip
+
+    def _bad_gradient(self, x, context) -> str:
+        flow = self.current()
+        params = flow.params
+        gradient = ga.grad(lambda p: -flow.replace(p)._log_prob(x, context).mean())(params)
+        for name, g in gradient.items():
+            if not np.isfinite(g).all():
+                return name
+        return "the norm of all parameters together"
+
+
+def _has_act_norm(value) -> bool:
+    if isinstance(value, ActNorm):
+        return not value.ready
+    items = _items(value)
+    return items is not None and any(_has_act_norm(child) for _, child in items)
+
+
+def _chooser(trainable) -> Callable[[str], bool]:
+    if trainable is None:
+        return lambda name: True
+    if isinstance(trainable, str):
+        return lambda name: name.startswith(trainable)
+    return trainable
+
+
+def first_not_finite(flow, x, context=None) -> str | None:
+    """The layer whose inverse, log-det or parameters are the first not to be finite, in words."""
+    if not np.isfinite(x).all():
+        return "the data are not finite"
+    for name, value in flow.params.items():
+        if not np.isfinite(value).all():
+            return f"the parameter {name} is not finite"
+    layers: list[tuple[str, Any]] = []
+
+    def collect(name, b):
+        if isinstance(b, Chain):
+            for k, part in enumerate(b.parts):
+                collect(f"{name}.parts.{k}", part)
+        else:
+            layers.append((name, b))
+
+    collect("bijector", flow.bijector)
+    for name, b in reversed(layers):
+        x, log_det = b.inverse_and_log_det(x, context)
+        for what, value in (("inverse", x), ("log-det", log_det)):
+            if not np.isfinite(value).all():
+                return f"the {what} of {name} ({type(b).__name__}) is not finite"
+    if not np.isfinite(flow.base.log_prob(x)).all():
+        return f"the log_prob of base ({type(flow.base).__name__}) is not finite"
+    return None
+
+
+class _bar:
+    """A progress bar: by rich where it is installed, a line now and then where it is not."""
+
+    def __init__(self, wanted: bool, steps: int):
+        self.steps, self.bar, self.wanted = steps, None, wanted
+        self.last = time.perf_counter()
+        self.start = self.last
+
+    def __enter__(self):
+        if not self.wanted:
+            return lambda step, history: None
+        try:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:
+            return self._line
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self.bar.__enter__()
+        self.task = self.bar.add_task("fit", total=self.steps)
+        return self._moved
+
+    def __exit__(self, *problem):
+        if self.bar is not None:
+            self.bar.__exit__(*problem)
+
+    def _text(self, step, history) -> str:
+        rate = step / (time.perf_counter() - self.start)
+        recent = history.loss[-20:]
+        text = f"loss {sum(recent) / len(recent):.4f}"
+        if history.validation:
+            text += f"  validation {history.validation[-1][1]:.4f}"
+        return text + f"  {rate:.0f} steps/s"
+
+    def _moved(self, step, history):
+        now = time.perf_counter()
+        if self.bar is not None and (now - self.last > 0.1 or step == self.steps):
+            self.last = now
+            self.bar.update(self.task, completed=step, description=self._text(step, history))
+
+    def _line(self, step, history):
+        now = time.perf_counter()
+        if now - self.last > 2.0 or step == self.steps:
+            self.last = now
+            print(f"step {step} of {self.steps}: {self._text(step, history)}", file=sys.stderr)
