@@ -143,7 +143,7 @@ class Lowered:
             elif isinstance(region, (Repeat, Choice)):
                 kernel = Inner(tuple(self._kernels(p) for p in region.inner))
             elif isinstance(region, Routine):
-                small = region.name in WRITTEN_OUT and is_small(region.inputs[0])
+                small = region.name in WRITTEN_OUT and is_small(region.inputs[0], region.inputs[-1])
                 kernel = matrices_each(region) if small else routine(region)
             if self.fastmath and isinstance(kernel, Kernel):
                 kernel = replace(kernel, source=FASTMATH + kernel.source)

@@ -32,7 +32,9 @@ def expand(graph: Graph) -> Graph:
             elif node.op.name == "contract":
                 x, y = (Value(builder, new[a]) for a in node.args)
                 new[node.id] = _contract(graph, node, x, y).id
-            elif node.op.name == "solve" and is_small(graph.nodes[node.args[0]].spec):
+            elif node.op.name == "solve" and is_small(
+                graph.nodes[node.args[0]].spec, graph.nodes[node.args[3]].spec
+            ):
                 a, b = (Value(builder, new[node.args[k]]) for k in (0, 3))
                 new[node.id] = add(a, "small_solve", [a, b], turned=node.param("turned")).id
             else:

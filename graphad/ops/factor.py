@@ -254,10 +254,11 @@ register(
 SMALL = 6  # rows of matrices whose factorisations and solves are written out
 
 
-def is_small(spec: Spec) -> bool:
-    """Whether matrices are so small."""
-    n = spec.shape[-1]
-    return isinstance(n, int) and 0 < n <= SMALL and n == spec.shape[-2]
+def is_small(spec: Spec, right: Spec | None = None) -> bool:
+    """Whether matrices are so small, and columns on the right so few, that they are written out."""
+    n, columns = spec.shape[-1], 0 if right is None else right.shape[-1]
+    few = isinstance(columns, int) and columns <= 2 * SMALL
+    return few and isinstance(n, int) and 0 < n <= SMALL and n == spec.shape[-2]
 
 
 def solved(a: Value, b: Value) -> Value:
