@@ -199,7 +199,7 @@ def _jacobian_in(like: Value, ys, xs, mode: str) -> list[list[Value]]:
         for j, x in enumerate(xs):
             t = placeholder(like, x.spec)
             outs = push_forward(like.builder, [y.id for y in ys], {x.id: t})
-            columns = _batched(like, outs, t, x.spec)
+            columns = unit_tangents(like, outs, t, x.spec)
             for i, (y, c) in enumerate(zip(ys, columns, strict=True)):
                 if c is not None:
                     c = reshape(c, (*x.shape, *y.shape))
@@ -211,7 +211,8 @@ def _jacobian_in(like: Value, ys, xs, mode: str) -> list[list[Value]]:
                 continue
             ct = placeholder(like, y.spec)
             parts = pull_back(like.builder, [y.id], [ct], [x.id for x in xs])
-            for j, (x, p) in enumerate(zip(xs, _batched(like, parts, ct, y.spec), strict=True)):
+            each = unit_tangents(like, parts, ct, y.spec)
+            for j, (x, p) in enumerate(zip(xs, each, strict=True)):
                 if p is not None:
                     rows[i][j] = reshape(p, (*y.shape, *x.shape))
     return [
@@ -221,11 +222,13 @@ def _jacobian_in(like: Value, ys, xs, mode: str) -> list[list[Value]]:
     ]  # fmt: skip
 
 
-def _batched(like, values, hole: Value, spec: Spec):
-    """Values that depend linearly on `hole`, for every unit vector in its place."""
-    n = size_of(spec.shape)
+def unit_tangents(like, values, hole: Value, spec: Spec, basis: Value | None = None):
+    """Values that depend linearly on `hole`, for every unit vector (or row of `basis`) in its
+    place."""
+    basis = _basis(like, spec) if basis is None else basis
+    n = basis.shape[0]
     live = [v for v in values if v is not None]
-    found = batch_through(like.builder, [v.id for v in live], {hole.id: _basis(like, spec)}, n)
+    found = batch_through(like.builder, [v.id for v in live], {hole.id: basis}, n)
     done = {v.id: repeated(v, n) if b is None else b for v, b in zip(live, found, strict=True)}
     return [None if v is None else done[v.id] for v in values]
 

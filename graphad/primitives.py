@@ -1,6 +1,6 @@
-"""Operations of the table that NumPy has no name for: what `ga.random` is written with.
+"""What NumPy has no name for, and `ga.random` and `ga.flows` are written with.
 
-Each is a compiled function of arrays, and a node of the graph in traced code.
+Operations of the table, each a compiled function of arrays and a node of the graph in traced code:
 
     random_bits(key, shape, dtype)       words of Philox4x32-10
     tail_quantile(x)                     the normal quantile of x <= 1/2
@@ -8,12 +8,18 @@ Each is a compiled function of arrays, and a node of the graph in traced code.
     alias_table(weights)                 what `alias_draw` reads
     alias_draw(table, key, first, count) categorical draws by the alias method
     distinct(weights, key, first, count) categorical draws without replacement
+
+And of a map of R^d into itself:
+
+    structure_of(f)                      the block triangular form of its Jacobian
+    value_and_log_det(f)                 f and log |det J|, by that form
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from graphad.determinant import structure_of, value_and_log_det
 from graphad.errors import DTypeError, ShapeError
 from graphad.function import function
 from graphad.ops.array import iota
@@ -106,4 +112,13 @@ def distinct(weights, key, first, count):
     return _with_streams("distinct", x, key, first, x.ndim - 1, count)
 
 
-__all__ = ["alias_draw", "alias_table", "distinct", "invert", "random_bits", "tail_quantile"]
+__all__ = [
+    "alias_draw",
+    "alias_table",
+    "distinct",
+    "invert",
+    "random_bits",
+    "structure_of",
+    "tail_quantile",
+    "value_and_log_det",
+]

@@ -28,6 +28,16 @@ def coupling(kind, event, dtype, **options):
     return kind(event, key=KEY, hidden=(8,), activation="tanh", dtype=dtype, **options)
 
 
+def pressed(x, a, b):
+    s = np.tanh(x[0] * a[0] + b)
+    return np.stack([x[0] + 0.4 * np.sin(x[0]), x[1] * np.exp(0.3 * s) + a[1] * x[0]])
+
+
+def turned(x, a):
+    u = x[:2] @ np.array([[2.0, 0.5], [-0.3, 1.5]], dtype=x.dtype)
+    return np.concatenate([u, x[2:] * np.exp(a * u[:1]) + u * a])
+
+
 BIJECTORS = {
     "affine": lambda dt: flows.Affine(np.arange(3.0), np.array([0.5, -2.0, 3.0]), dtype=dt),
     "affine of numbers": lambda dt: flows.Affine(1.0, 2.0, event_shape=(3,), dtype=dt),
@@ -63,6 +73,10 @@ BIJECTORS = {
     "partial": lambda dt: flows.Partial(flows.Affine(np.ones(2), 2.0, dtype=dt), (4,), 1, 3),
     "chain": lambda dt: flows.Chain([coupling(flows.AffineCoupling, (4,), dt), flows.Permute("reverse", (4,)),
                                      flows.Elementwise(np.sinh), flows.Affine(np.ones(4), 2.0, dtype=dt)]),
+    "from forward, diagonal": lambda dt: flows.FromForward(lambda x: x + 0.5 * np.tanh(x), (3,)),
+    "from forward, triangular": lambda dt: flows.FromForward(
+        pressed, (2, 2), params=[np.ones((2, 2), dt), np.zeros(2, dt)]),
+    "from forward, blocks": lambda dt: flows.FromForward(turned, (4,), params=[np.array(0.3, dt)]),
     "invert": lambda dt: flows.Invert(coupling(flows.AffineCoupling, (4,), dt)),
 }  # fmt: skip
 # The event that a bijector of single numbers is tried on.
@@ -161,7 +175,14 @@ def test_gradients_of_every_parameter(name, direction):
         assert abs(found - slope) <= 2e-7 * (1 + abs(slope)), (place, found, slope)
 
 
-NOT_FAR = {"coupling, unbounded", "elementwise, closed", "chain", "reshape", "squeeze"}
+NOT_FAR = {
+    "coupling, unbounded",
+    "from forward, blocks",
+    "elementwise, closed",
+    "chain",
+    "reshape",
+    "squeeze",
+}
 FINITE_FAR = [n for n in BIJECTORS if n not in NOT_FAR]
 
 

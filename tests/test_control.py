@@ -436,3 +436,35 @@ def test_captured_arrays_of_which_one_is_not_needed():
     unread, table = np.zeros(4), np.array([2.0, 3.0, 5.0])
     got = ga.function(lambda x: ga.scan(lambda c, _: (c * table, None), x, unread)[0])(np.ones(3))
     np.testing.assert_array_equal(got, table**4)
+
+
+def test_rules_in_loops_may_capture_arrays():
+    """What a custom rule reads from around it is brought out of the loops that derivatives make."""
+    weights = np.array([1.0, -2.0, 0.5])
+
+    @ga.custom_derivative
+    def bend(v):
+        return np.tanh(v * weights)
+
+    @bend.define_jvp
+    def rule(primals, tangents):
+        y = bend(primals[0])
+        return y, tangents[0] * weights * (1 - y * y)
+
+    def run(f, x):
+        def step(c, row):
+            c = ga.cond(row[0] > 0, lambda c: f(c) + row, lambda c: f(c + row), c)
+            return c, c.sum()
+
+        carry, ys = ga.scan(step, np.zeros(3), x)
+        return (carry * carry).sum() + (ys**2).sum()
+
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    plain = lambda x: run(lambda v: np.tanh(v * weights), x)  # noqa: E731
+    ruled = lambda x: run(bend, x)  # noqa: E731
+    t = np.cos(x)
+    np.testing.assert_allclose(ga.grad(ruled)(x), ga.grad(plain)(x), rtol=1e-12)
+    np.testing.assert_allclose(ga.jvp(ruled)(x, tangents=t)[1], ga.jvp(plain)(x, tangents=t)[1])
+    np.testing.assert_allclose(
+        ga.hvp(ruled)(x, tangents=t), ga.hvp(plain)(x, tangents=t), rtol=1e-10
+    )

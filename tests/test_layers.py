@@ -27,7 +27,7 @@ ROWS = [
     ["enclosure"],
     ["parts"],
     ["control"],
-    ["implicit", "ode", "external"],
+    ["implicit", "ode", "external", "determinant"],
     ["interop", "linalg", "optim", "special", "primitives"],
     ["random"],
     ["flows"],

@@ -49,6 +49,9 @@ def push_iterate(builder: Builder, node: Node, parts: Sequence[Any]) -> list[Val
     tangents = [ts.carries[i] if ts.carries[i] is not None else zeros_like(args.carries[i])
                 for i in own]  # fmt: skip
     constants = [t for t in ts.constants if t is not None]
+    place = 1 + c + len(own) + len(args.constants) + len(constants)
+    (graph,), arrays = _hoisted([made.graph], place)
+    constants += _captures(builder, arrays)
     xs = [t for t in ts.xs if t is not None]
     live = [k for k, t in enumerate(made.ys) if t is not None]
     many, extra = len(body.outputs) - c, int(options["condition"] is not None)
@@ -65,7 +68,7 @@ def push_iterate(builder: Builder, node: Node, parts: Sequence[Any]) -> list[Val
     outs = iterate(
         args.carries[0] if args.carries else Value(builder, node.args[0]),
         [*args.carries, *tangents], [*args.constants, *constants], [*args.xs, *xs],
-        made.graph, options["length"], condition=condition,
+        graph, options["length"], condition=condition,
         count=args.count[0] if args.count else None,
         reverse=options["reverse"], keep=options["keep"],
         twin=Twin(options["token"], results, places),
@@ -126,6 +129,39 @@ def _with_inputs(graph: Graph, at: int, specs: Sequence[Spec]) -> Graph:
     return inner.finish(replay(graph, inner, [v.id for v in (*before, *after)]))
 
 
+def _hoisted(graphs: Sequence[Graph], at: int) -> tuple[list[Graph], list[tuple[Any, Spec]]]:
+    """Bodies without captured arrays, which a user's rule may have brought into them: they become
+    inputs from place `at` on. Returns the arrays too."""
+    arrays: dict[int, tuple[Any, Spec]] = {}
+    for graph in graphs:
+        for node in graph.nodes:
+            if node.op.name == "captured":
+                array = graph.captured[node.param("index")]
+                arrays[id(array)] = (array, node.spec)
+    if not arrays:
+        return list(graphs), []
+    made = []
+    for graph in graphs:
+        inner, new = Builder(), {}
+        old = _specs(graph, graph.inputs)
+        before = _inputs(inner, old[:at], "a")
+        extra = _inputs(inner, [spec for _, spec in arrays.values()], "captured")
+        after = _inputs(inner, old[at:], "b")
+        new = {i: v.id for i, v in zip(graph.inputs, (*before, *after), strict=True)}
+        place = dict(zip(arrays, extra, strict=True))
+        for node in graph.nodes:
+            if node.op.name == "captured":
+                new[node.id] = place[id(graph.captured[node.param("index")])].id
+            elif node.id not in new:
+                new[node.id] = inner.again(node, new)
+        made.append(inner.finish(new[o] for o in graph.outputs))
+    return made, list(arrays.values())
+
+
+def _captures(builder: Builder, arrays) -> list[Value]:
+    return [Value(builder, builder.capture(array, spec)) for array, spec in arrays]
+
+
 def push_switch(builder: Builder, node: Node, parts: Sequence[Any]) -> list[Value | None]:
     """Tangents of the results of a switch: each branch with its tangents."""
     branches: Sequence[Graph] = node.param("branches")
@@ -141,8 +177,9 @@ def push_switch(builder: Builder, node: Node, parts: Sequence[Any]) -> list[Valu
         graphs.append(inner.finish([*outs, *[t.id for t in filled]]))
     count = len(node.spec)
     tangents = [p for p in parts[1:] if p is not None]
+    graphs, arrays = _hoisted(graphs, len(args) - 1 + len(tangents))
     twin = Twin(node.param("token"), tuple(range(count)), tuple(range(len(args))))
-    outs = switch(args[0], [*args[1:], *tangents], graphs, twin=twin)
+    outs = switch(args[0], [*args[1:], *tangents, *_captures(builder, arrays)], graphs, twin=twin)
     found: list[Value | None] = [None] * count
     for k, i in enumerate(live):
         found[i] = outs[count + k]
@@ -184,7 +221,9 @@ def pull_switch(builder: Builder, node: Node, cts, wanted) -> list[Value | None]
         graphs.append(inner.finish(p.id for p in filled))
     found: list[Value | None] = [None] * len(wanted)
     if used:
-        outs = switch(args[0], [*args[1:], *[cts[k] for k in live]], graphs)
+        graphs, arrays = _hoisted(graphs, len(args) - 1 + len(live))
+        extra = _captures(builder, arrays)
+        outs = switch(args[0], [*args[1:], *[cts[k] for k in live], *extra], graphs)
         for k, out in zip(used, outs, strict=True):
             found[k] = out
     return found
@@ -303,10 +342,17 @@ class _Reverse:
                       {v.id: g for v, g in zip(self.values, given, strict=True)})  # fmt: skip
         graph = inner.finish([new[o] for o in self.outs] + [new[s] for s in stored])
         o, args = self.options, self.args
-        places = tuple(range(len(self.node.args)))
+        front = len(args.carries) + len(args.constants)
+        (graph,), arrays = _hoisted([graph], 1 + front)
+        condition = o["condition"]
+        if condition is not None:
+            condition = _with_inputs(condition, len(condition.inputs), [s for _, s in arrays])
+        front += len(args.count)
+        places = (*range(front), *range(front + len(arrays), len(self.node.args) + len(arrays)))
         outs = iterate(
-            Value(self.builder, self.node.args[0]), args.carries, args.constants, args.xs, graph,
-            o["length"], condition=o["condition"], count=args.count[0] if args.count else None,
+            Value(self.builder, self.node.args[0]), args.carries,
+            [*args.constants, *_captures(self.builder, arrays)], args.xs, graph,
+            o["length"], condition=condition, count=args.count[0] if args.count else None,
             reverse=o["reverse"], keep=o["keep"],
             twin=Twin(o["token"], tuple(range(len(self.node.spec))), places),
         )  # fmt: skip
@@ -361,12 +407,14 @@ class _Reverse:
             [*carried, *[new[parts.xs[k].id] for k in x_parts],
              *[new[side] for a, b, *_ in pairs for side in (a, b)]]
         )  # fmt: skip
+        (graph,), arrays = _hoisted([graph], 1 + len(carried) + len(self.roles.constants))
         start = [
             self.cts[i] if self.cts[i] is not None
             else full(self.args.carries[i], 0.0) for i in own
         ] + [zeros_like(self.args.constants[k]) for k in sums]  # fmt: skip
         outs = iterate(
-            Value(self.builder, self.node.args[0]), start, self.args.constants,
+            Value(self.builder, self.node.args[0]), start,
+            [*self.args.constants, *_captures(self.builder, arrays)],
             [*kept, *self.args.xs, *[self.cts[k] for k in ys]], graph, self.options["length"],
             count=self._count(), reverse=not self.options["reverse"],
             keep=self.options["keep"],
@@ -440,7 +488,11 @@ def _copied(source: Builder, into: Builder, wanted, new: dict[int, int]) -> dict
         seen.add(n)
         todo.extend(source.nodes[n].args)
     for n in sorted(seen):
-        new[n] = into.again(source.nodes[n], new)
+        node = source.nodes[n]
+        if node.op.name == "captured":
+            new[n] = into.capture(source.captured[node.param("index")], node.spec)
+        else:
+            new[n] = into.again(node, new)
     return new
 
 

@@ -9,15 +9,23 @@
 from graphad.flows.bijector import Bijector
 from graphad.flows.bijectors.act_norm import ActNorm
 from graphad.flows.bijectors.affine import Affine
+from graphad.flows.bijectors.affine_coupling import AffineCoupling
 from graphad.flows.bijectors.autoregressive import MaskedAutoregressive
-from graphad.flows.bijectors.chain import Chain, Invert, Partial
+from graphad.flows.bijectors.chain import Chain
 from graphad.flows.bijectors.conditional import Conditional
-from graphad.flows.bijectors.coupling import AffineCoupling, SplineCoupling
+from graphad.flows.bijectors.conv1x1 import Conv1x1
 from graphad.flows.bijectors.elementwise import Elementwise
-from graphad.flows.bijectors.linear import Conv1x1, Householder, LULinear
+from graphad.flows.bijectors.from_forward import FromForward
+from graphad.flows.bijectors.householder import Householder
+from graphad.flows.bijectors.invert import Invert
+from graphad.flows.bijectors.lu_linear import LULinear
+from graphad.flows.bijectors.partial import Partial
 from graphad.flows.bijectors.permute import Permute
-from graphad.flows.bijectors.planar import Planar, Radial
-from graphad.flows.bijectors.reshape import Reshape, Squeeze
+from graphad.flows.bijectors.planar import Planar
+from graphad.flows.bijectors.radial import Radial
+from graphad.flows.bijectors.reshape import Reshape
+from graphad.flows.bijectors.spline_coupling import SplineCoupling
+from graphad.flows.bijectors.squeeze import Squeeze
 from graphad.flows.conditioner import MLP, ConvNet, Function, MaskedMLP
 from graphad.flows.distribution import Distribution
 from graphad.flows.models import IAF, MAF, NSF, Glow, RealNVP
@@ -48,6 +56,7 @@ __all__ = [
     "Distribution",
     "Elementwise",
     "FlowFileError",
+    "FromForward",
     "Function",
     "Glow",
     "History",

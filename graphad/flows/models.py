@@ -10,12 +10,16 @@ import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.bijectors.act_norm import ActNorm
+from graphad.flows.bijectors.affine_coupling import AffineCoupling
 from graphad.flows.bijectors.autoregressive import MaskedAutoregressive
-from graphad.flows.bijectors.chain import Chain, Invert, Partial
-from graphad.flows.bijectors.coupling import AffineCoupling, SplineCoupling
-from graphad.flows.bijectors.linear import Conv1x1
+from graphad.flows.bijectors.chain import Chain
+from graphad.flows.bijectors.conv1x1 import Conv1x1
+from graphad.flows.bijectors.invert import Invert
+from graphad.flows.bijectors.partial import Partial
 from graphad.flows.bijectors.permute import Permute
-from graphad.flows.bijectors.reshape import Reshape, Squeeze
+from graphad.flows.bijectors.reshape import Reshape
+from graphad.flows.bijectors.spline_coupling import SplineCoupling
+from graphad.flows.bijectors.squeeze import Squeeze
 from graphad.flows.conditioner import ConvNet
 from graphad.flows.masks import mask_of
 from graphad.flows.normal import StandardNormal

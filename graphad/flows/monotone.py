@@ -21,6 +21,8 @@ def slope_of(f: Callable, x, params) -> tuple[Any, Any]:
 def solved(f: Callable, y, params=(), domain=(-math.inf, math.inf)):
     """x with f(x, *params) = y, elementwise; f is strictly monotone on the domain.
 
+    Results have the shape and dtype of y; params are whatever f takes, of any shape.
+
     Each Newton step that leaves the bracket, or that does not halve the last but one, is a
     bisection, so it always converges; in the end it is right to a few units in the last place.
     Derivatives of every order by the implicit function theorem, dx = (dy - f_p dp) / f_x.
@@ -45,15 +47,12 @@ def solved(f: Callable, y, params=(), domain=(-math.inf, math.inf)):
 
 
 def _search(f, y, params, domain):
-    shape = np.broadcast_shapes(tuple(y.shape), *[tuple(p.shape) for p in params])
-    dtype = np.result_type(y.dtype, *[p.dtype for p in params])
-    y = np.broadcast_to(y, shape).astype(dtype)
     low, high = _bracket(f, y, params, domain)
     first, last = f(low, *params), f(high, *params)
     rising = last >= first
     ok = np.isfinite(y) & (y >= np.minimum(first, last)) & (y <= np.maximum(first, last))
     start = 0.5 * low + 0.5 * high
-    eps = float(np.finfo(dtype).eps)
+    eps = float(np.finfo(y.dtype).eps)
 
     def unfinished(state):
         return np.any(state[-1]) & (state[0] < STEPS)

@@ -86,7 +86,8 @@ def load(path, functions: dict[str, Callable] | None = None) -> Any:
         raise
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
         raise FlowFileError("flows.load", "the file is no flow", expected="a file of flow.save",
-                            got=f"{place}: {problem}", fix="flow.save(path)") from problem  # fmt: skip
+                            got=f"{place}: {problem}",
+                            fix="flow.save(path)") from problem  # fmt: skip
     if _digest(text, arrays) != digest:
         raise FlowFileError("flows.load", "the file was changed since it was written", got=place,
                             expected="the digest of its contents",
@@ -116,8 +117,8 @@ def _written(value, arrays, names, where) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, Part):
-        fields = {n: _written(value.__dict__[n], arrays, names, f"{where}.{n}")
-                  for n in (*value.children, *value.settings) if n not in value.derived}  # fmt: skip
+        kept = [n for n in (*value.children, *value.settings) if n not in value.derived]
+        fields = {n: _written(value.__dict__[n], arrays, names, f"{where}.{n}") for n in kept}
         return {"part": type(value).__name__, "fields": fields}
     if isinstance(value, tuple) and type(value).__name__ in TUPLES:
         return {"tuple": type(value).__name__,
@@ -153,7 +154,7 @@ def _name_of(f, names, where) -> str:
     raise FlowFileError("flows.save", "a function of your own has no name that a file can hold",
                         expected="functions of numpy, scipy.special or graphad, or functions=",
                         got=f"{f!r} at {where}"[:200],
-                        fix="save(flow, path, functions={'name': f}), and load with the same")  # fmt: skip
+                        fix="save(flow, path, functions={'name': f}), and load so")  # fmt: skip
 
 
 def _found(module: str, name: str):

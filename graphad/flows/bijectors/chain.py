@@ -1,4 +1,4 @@
-"""Bijectors one after another, inverted, or on part of the event."""
+"""Bijectors one after another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector, event_log_det
-from graphad.flows.bijectors.permute import nothing
 
 
 class Chain(Bijector):
@@ -99,94 +98,3 @@ class Chain(Bijector):
 
     def _lines(self, indent):
         return [f"{indent}Chain", *[line for p in self.parts for line in p._lines(indent + "  ")]]
-
-
-class Invert(Bijector):
-    """A bijector the other way round: forward is its inverse.
-
-    >>> import graphad as ga
-    >>> ga.flows.Invert(ga.flows.Affine(1.0, 2.0)).forward(7.0)
-    np.float64(3.0)
-    """
-
-    children = ("inner",)
-
-    def __init__(self, inner: Bijector):
-        self._set(inner=inner)
-
-    @property
-    def event_shape(self):
-        """What the inner one gives."""
-        return self.inner.event_shape_out
-
-    @property
-    def event_shape_out(self):
-        """What goes into the inner one."""
-        return self.inner.event_shape
-
-    @property
-    def batch_shape(self):
-        """That of the inner one."""
-        return self.inner.batch_shape
-
-    def _forward(self, x, context):
-        return self.inner._inverse(x, context)
-
-    def _inverse(self, y, context):
-        return self.inner._forward(y, context)
-
-    def _lines(self, indent):
-        return [f"{indent}Invert", *self.inner._lines(indent + "  ")]
-
-
-class Partial(Bijector):
-    """A bijector on elements start ... stop of the last axis; the others stay as they are.
-
-    With it, a flow of several scales leaves half of its channels alone after each
-    (Dinh, Sohl-Dickstein and Bengio 2017, section 3.6).
-
-    >>> import graphad as ga, numpy as np
-    >>> half = ga.flows.Partial(ga.flows.Affine(np.ones(1)), (2,), 1, 2)
-    >>> half.forward(np.zeros(2))
-    array([0., 1.])
-    """
-
-    children = ("inner",)
-    settings = ("_event", "start", "stop")
-
-    def __init__(self, inner: Bijector, event_shape, start: int, stop: int):
-        event = tuple(event_shape)
-        part = (*event[:-1], stop - start)
-        if not 0 <= start < stop <= event[-1] or tuple(inner.event_shape) != part:
-            raise ShapeError("Partial", "the inner bijector does not fit", expected=f"event shape "
-                             f"{part}", got=str(tuple(inner.event_shape)),
-                             fix="a bijector of the part's shape")  # fmt: skip
-        self._set(inner=inner, _event=event, start=start, stop=stop)
-
-    @property
-    def event_shape(self):
-        """The whole event."""
-        return self._event
-
-    def _joined(self, x, y):
-        pieces = [x[..., : self.start], y, x[..., self.stop :]]
-        kept = [p for p in pieces if p.shape[-1]]
-        return kept[0] if len(kept) == 1 else np.concatenate(kept, axis=-1)
-
-    def _apply(self, x, run, context):
-        y, log_det = run(x[..., self.start : self.stop], context)
-        return self._joined(x, y), log_det + nothing(x, self._event)
-
-    def _forward(self, x, context):
-        return self._apply(x, self.inner._forward, context)
-
-    def _inverse(self, y, context):
-        return self._apply(y, self.inner._inverse, context)
-
-    def initialised(self, x, context=None):
-        """The inner one set from its part of the data."""
-        inner, y = self.inner.initialised(x[..., self.start : self.stop], context)
-        return Partial(inner, self._event, self.start, self.stop), self._joined(x, y)
-
-    def _lines(self, indent):
-        return [f"{indent}Partial {self.start}:{self.stop}", *self.inner._lines(indent + "  ")]

@@ -82,6 +82,8 @@ class Elementwise(Bijector):
         if self.meaning.inverse is not None:
             x = self.meaning.inverse(y, *self.parameters)
         else:
+            y = np.broadcast_to(y, np.broadcast_shapes(tuple(y.shape), self.batch_shape))
+            y = y.astype(np.result_type(y.dtype, *[p.dtype for p in self.parameters]))
             x = solved(self.f, y, self.parameters, self.domain)
         return x, -self._log_slope(x)
 

@@ -1,0 +1,35 @@
+"""Affine couplings: RealNVP, and NICE."""
+
+from __future__ import annotations
+
+from graphad.flows.bijectors.coupling import Coupling
+from graphad.flows.transformers import AffineTransformer, ShiftTransformer
+
+
+class AffineCoupling(Coupling):
+    """y_moved = t + exp(s) x_moved, (t, s) = conditioner(x_kept): RealNVP's layer.
+
+    Dinh, Sohl-Dickstein and Bengio 2017, equations 7 and 8.
+
+    Args:
+        event_shape: of the values.
+        conditioner: a function of the kept elements (and the context) that gives t and then s for
+            each moved element, (..., 2 m); an MLP when None.
+        mask: see `graphad.flows.masks.mask_of`; `flip` swaps what is kept and moved.
+        key, hidden, activation, context, dtype: of the MLP; context is its number of features.
+        bound: log-scales are bound tanh(s / bound), or unbounded where None.
+        volume_preserving: t alone and log-det 0 (NICE).
+
+    >>> import graphad as ga, numpy as np
+    >>> layer = ga.flows.AffineCoupling((4,), key=ga.random.key(0))
+    >>> y, log_det = layer.forward_and_log_det(np.ones(4))
+    >>> bool(np.allclose(layer.inverse(y), 1.0))
+    True
+    """
+
+    def __init__(self, event_shape, conditioner=None, mask="half", flip=False, key=None,
+                 hidden=(64, 64), activation="relu", context=0, dtype="float64", bound=5.0,
+                 volume_preserving=False):  # fmt: skip
+        transformer = ShiftTransformer() if volume_preserving else AffineTransformer(bound)
+        super().__init__(event_shape, transformer, conditioner, mask, flip, key, hidden, activation,
+                         context, dtype)  # fmt: skip
