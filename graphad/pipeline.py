@@ -28,7 +28,17 @@ from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
-from graphad.lower.program import Choice, Loop, Nest, Program, Repeat, Routine, check_program
+from graphad.lower.program import (
+    Choice,
+    Loop,
+    Nest,
+    Program,
+    Repeat,
+    Routine,
+    Strips,
+    check_program,
+)
+from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
@@ -58,6 +68,7 @@ LARGE_PASSES = (
     Pass("tidy", tidy, check),
     Pass("fuse", fuse, check_program),
     Pass("nest", nest, check_program),
+    Pass("strips", strips, check_program),
     Pass("lower inside", lambda program: lower_inside(program), check_program),
     Pass("plan memory", plan, check_program),
 )
@@ -66,9 +77,10 @@ EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
-def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None) -> Program:
+def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
+            device: str = "cpu") -> Program:  # fmt: skip
     """The program of a simplified graph."""
-    passes = LARGE_PASSES
+    passes = tuple(p for p in LARGE_PASSES if device == "cpu" or p.run is not strips)
     if takes(graph):
         passes = SMALL_PASSES
     elif takes_each(graph):
@@ -124,7 +136,7 @@ class Lowered:
     @cached_property
     def program(self) -> Program:
         """The fused program with its memory plan."""
-        return lowered(self.graph, self.stages.__setitem__)
+        return lowered(self.graph, self.stages.__setitem__, self.device)
 
     @cached_property
     def kernels(self) -> list[Kernel | Inner | None]:
@@ -140,7 +152,7 @@ class Lowered:
                 kernel = write_loop(region, program.buffers)
             elif isinstance(region, Nest):
                 kernel = write_nest(region, program.buffers)
-            elif isinstance(region, (Repeat, Choice)):
+            elif isinstance(region, (Repeat, Choice, Strips)):
                 kernel = Inner(tuple(self._kernels(p) for p in region.inner))
             elif isinstance(region, Routine):
                 small = region.name in WRITTEN_OUT and is_small(region.inputs[0], region.inputs[-1])

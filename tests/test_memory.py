@@ -19,7 +19,7 @@ def lives(seed, count, steps):
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("pack", [memory._pack, memory._pack_in_time])
+@pytest.mark.parametrize("pack", [memory.pack, memory._pack_in_time])
 def test_no_overlap(seed, pack):
     life, sizes = lives(seed, 150, 60)
     offsets, total = pack(life, sizes)
@@ -36,7 +36,7 @@ def test_no_overlap(seed, pack):
 
 def test_many_buffers_are_planned_in_time_linear_in_their_number():
     life, sizes = lives(0, 30_000, 20_000)
-    offsets, total = memory._pack(life, sizes)
+    offsets, total = memory.pack(life, sizes)
     assert len(offsets) == 30_000 and total > 0
 
 

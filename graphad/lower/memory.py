@@ -37,7 +37,7 @@ def plan(program: Program) -> Program:
     life = lives(program)
     sizes = {b: program.buffers[b].bytes for b in life}
     if all(isinstance(s, int) for s in sizes.values()):
-        offsets, total = _pack(life, {b: aligned(s) for b, s in sizes.items()})
+        offsets, total = pack(life, {b: aligned(s) for b, s in sizes.items()})
         return replace(program, offsets=offsets, arena_bytes=total)
     return replace(program, slots=_share(life, sizes))
 
@@ -45,7 +45,8 @@ def plan(program: Program) -> Program:
 MANY = 400  # buffers beyond which packing goes by time, not by size
 
 
-def _pack(life, sizes) -> tuple[dict[int, int], int]:
+def pack(life, sizes) -> tuple[dict[int, int], int]:
+    """Places so that what lives at the same time is apart, and the bytes that they take."""
     if len(sizes) > MANY:
         return _pack_in_time(life, sizes)
     placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last)

@@ -219,6 +219,51 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Strips:
+    """Regions over the same rows, run strip by strip: all of them on the first rows, then on the
+    next. Threads share the rows.
+
+    `program` holds the regions; its offsets are places of buffers that only they touch, of which
+    each thread has memory for one strip. `row_of`: elements from one row of these to the next.
+    Sums over the rows are taken for each `chunk` of rows, which one thread runs over, and then
+    added in order.
+    """
+
+    program: Program
+    rows: int
+    strip: int
+    chunk: int
+    row_of: dict[int, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def where(self) -> Where:
+        """That of the first region."""
+        return self.program.regions[0].where
+
+    @property
+    def body(self) -> tuple[Statement, ...]:
+        """All statements."""
+        return tuple(s for r in self.program.regions for s in getattr(r, "body", ()))
+
+    @property
+    def inner(self) -> tuple:
+        """The program inside."""
+        return (self.program,)
+
+    def reads(self) -> set[int]:
+        """Buffers that are loaded from and outlive a strip."""
+        return {b for r in self.program.regions for b in r.reads()} - set(self.row_of)
+
+    def writes(self) -> set[int]:
+        """Buffers that are stored to and outlive a strip."""
+        return {b for r in self.program.regions for b in r.writes()} - set(self.row_of)
+
+    def __str__(self):
+        inside = "\n".join(_indented(r) for r in self.program.regions)
+        return f"{self.rows} rows, {self.strip} at a time\n{inside}"
+
+
+@dataclass(frozen=True)
 class Fill:
     """Zero a buffer."""
 
@@ -381,7 +426,7 @@ def check_program(program: Program) -> Program:
     """Assert that what is read has been written and that statements are in order."""
     ready = {b.id for b in program.buffers if b.kind in ("input", "captured")}
     for region in program.regions:
-        made = region.writes() if isinstance(region, Nest) else set()
+        made = region.writes() if isinstance(region, (Nest, Strips)) else set()
         missing = region.reads() - ready - made
         if missing:
             raise CheckError(

@@ -17,6 +17,7 @@ from graphad.graph import Builder, Graph, Node
 from graphad.ops.linalg import canonical
 from graphad.ops.value import Value, add, broadcast, const, const_value, full, reshape
 from graphad.rewrite.loops import CONTROL, merge_twins, rebuilt, used_results
+from graphad.rewrite.pieces import joined, taken
 from graphad.spec import Spec
 
 RULES: dict[str, list[Callable[..., Any]]] = {}
@@ -154,7 +155,7 @@ def _add(node, args, params, alone):
     for x, c in (args, reversed(args)):
         if is_const(c, -0.0) and x.dtype.kind == "f":
             return x
-    return None
+    return joined(*args)
 
 
 @rule("neg")
@@ -251,9 +252,8 @@ def _sum(node, args, params, alone):
 
 @rule("slice")
 def _slice(node, args, params, alone):
-    if source(args[0]).op.name == "const":
-        return const(args[0], source(args[0]).param("value"), node.spec)
-    return None
+    """What is cut out of joined or padded pieces is cut out of the pieces."""
+    return taken(args[0], params["start"], params["step"], params["shape"])
 
 
 @rule("contract")

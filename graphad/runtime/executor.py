@@ -183,8 +183,11 @@ def kernel(table, start, stop):
 
 ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, RUN_SOURCE, FINISH_SOURCE]  # what every program needs
 
-# Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, and
-# the bytes from one to the next for A, B and C.
+# Arguments of ?gemm as addresses in slots 0-12; then the function, the number of products, the
+# bytes from one to the next for B, A and C, what the loop runs over (see below), the bytes that
+# B, A and C move by for one step of it, the functions that get and set BLAS's threads (or 0), and
+# how many terms of the sums make a chunk.
+BY_PRODUCT, BY_ROW, BY_COLUMN, BY_TERM = range(4)
 PRODUCT_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
     function = integer(table, 13)
@@ -192,11 +195,36 @@ def kernel(table, start, stop):
         at = 7 + 2 * which + which // 2
         if peek_i8(integer(table, at), 0) == 0:
             keep_i8(integer(table, at), 0, 1)
-    for k in range(integer(table, 14)):
-        call_product(function, table)
-        put(table, 6, integer(table, 6) + integer(table, 15))
-        put(table, 8, integer(table, 8) + integer(table, 16))
-        put(table, 11, integer(table, 11) + integer(table, 17))
+    own = stack(112)
+    copy_bytes(own, table, 104)
+    kind = integer(table, 18)
+    count = integer(table, 14)
+    if kind == {BY_PRODUCT}:
+        count = stop - start
+    else:
+        put(own, 13, stop - start)
+        put(own, 3 if kind == {BY_ROW} else 2 if kind == {BY_COLUMN} else 4, own + 104)
+    put(own, 6, integer(own, 6) + start * integer(table, 19))
+    put(own, 8, integer(own, 8) + start * integer(table, 20))
+    if kind == {BY_TERM}:  # the sum of a chunk goes on where the strip before left it
+        chunk = integer(table, 24)
+        put(own, 11, integer(own, 11) + start // chunk * integer(table, 21))
+        if start % chunk != 0:
+            put(own, 10, integer(own, 5))
+    else:
+        put(own, 11, integer(own, 11) + start * integer(table, 21))
+    threads = 0
+    if integer(table, 22) != 0:  # its threads would be in the way of ours
+        threads = invoke0(integer(table, 22)) & 65535
+        if threads > 1:
+            invoke1(integer(table, 23), 1)
+    for k in range(count):
+        call_product(function, own)
+        put(own, 6, integer(own, 6) + integer(table, 15))
+        put(own, 8, integer(own, 8) + integer(table, 16))
+        put(own, 11, integer(own, 11) + integer(table, 17))
+    if threads > 1:
+        invoke1(integer(table, 23), threads)
     return 0
 """
 
@@ -280,6 +308,96 @@ def kernel(table, start, stop):
     last = integer(table, 4 + 2 * index)
     return call_kernel(integer(frame, {RUN}), frame, first, last)
 """
+
+# Regions that run strip by strip. Operands: the block of their tables and its words, bytes of a
+# strip's own buffers, rows of a strip, steps and where they are listed, changes and where they are
+# listed, the words that say which memory is taken, that memory, bytes of each part, parts.
+# A step: function, word of its table in the block, loop iterations a row. An address in a strip's
+# own buffers: word of the block, offset, bytes a row; it is that of row 0 of all. A thread works on
+# a copy of the block.
+(BLOCK, WORDS, LOCALS, STRIP, STRIP_STEPS, STRIP_STEPS_AT, ADDRESSES, ADDRESSES_AT, TAKEN, ROOM,
+ ROOM_BYTES, ROOMS) = range(12)  # fmt: skip
+ADDRESS_FIELDS = 3
+
+STRIPS_SOURCE = f"""{CONTROL}\
+def kernel(table, start, stop):
+    block = integer(table, {BLOCK})
+    taken = integer(table, {TAKEN})
+    own = 0
+    part = -1
+    for k in range(integer(table, {ROOMS})):
+        if own == 0:
+            if compare_exchange(taken, k, 0, 1) == 0:
+                part = k
+                own = integer(table, {ROOM}) + k * integer(table, {ROOM_BYTES})
+    if own == 0:
+        return {NO_MEMORY}
+    words = integer(table, {WORDS})
+    copy_bytes(own, block, words * 8)
+    buffers = own + (words * 8 + 63) // 64 * 64
+    size = integer(table, {STRIP})
+    status = 0
+    first = start
+    while first < stop:
+        last = min(first + size, stop)
+        at = integer(table, {ADDRESSES_AT})
+        for k in range(integer(table, {ADDRESSES})):
+            put(own, integer(at, 0), buffers + integer(at, 1) - first * integer(at, 2))
+            at = at + {8 * ADDRESS_FIELDS}
+        at = integer(table, {STRIP_STEPS_AT})
+        for k in range(integer(table, {STRIP_STEPS})):
+            rows = integer(at, 2)
+            operands = own + 8 * integer(at, 1)
+            status = call_kernel(integer(at, 0), operands, first * rows, last * rows)
+            if status != 0:
+                break
+            at = at + 24
+        if status != 0:
+            break
+        first = last
+    atomic_write(taken, part, 0)
+    return status
+"""
+
+MOST_SUMMED = 16 * 1024  # bytes of a sum over rows
+
+
+def row_sum_source(code: str) -> str:
+    """The sum over a strip's rows, added to that of its chunk: operands are the rows, elements from
+    one to the next, the sums of the chunks, elements of a row, rows of a chunk."""
+    return f"""{CONTROL}\
+def kernel(table, start, stop):
+    rows = integer(table, 0)
+    step = integer(table, 1)
+    count = integer(table, 3)
+    chunk = integer(table, 4)
+    to = integer(table, 2) + start // chunk * count * {code[1]}
+    if start % chunk == 0:
+        columns_{code}(rows, start * step, step, stop - start, to, 0, count)
+    else:
+        own = stack({MOST_SUMMED})
+        columns_{code}(rows, start * step, step, stop - start, own, 0, count)
+        for k in range(count):
+            keep_{code}(to, k, peek_{code}(to, k) + peek_{code}(own, k))
+    return 0
+"""
+
+
+def chunks_source(code: str) -> str:
+    """The sums of chunks, one after another: operands are these, the result, its size, chunks."""
+    return f"""\
+def kernel(table, start, stop):
+    parts = integer(table, 0)
+    out = integer(table, 1)
+    count = integer(table, 2)
+    for k in range(count):
+        keep_{code}(out, k, peek_{code}(parts, k))
+    for c in range(1, integer(table, 3)):
+        for k in range(count):
+            keep_{code}(out, k, peek_{code}(out, k) + peek_{code}(parts, c * count + k))
+    return 0
+"""
+
 
 FILL_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):

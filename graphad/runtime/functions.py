@@ -219,6 +219,23 @@ def lapack_address(name: str) -> int:
     return capsule_address(module.__pyx_capi__[name])
 
 
+@lru_cache(maxsize=1)
+def blas_threads() -> tuple[int, int]:
+    """Addresses of the functions that get and set how many threads SciPy's BLAS uses; zeros for a
+    BLAS that has none that we know."""
+    lapack_address("dgemm")  # loads it
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "openblas" in line}
+    for place in sorted(loaded, key=lambda p: "scipy" not in Path(p).name):
+        library = ctypes.CDLL(place)
+        for prefix in ("scipy_openblas", "openblas"):
+            get, set_ = (getattr(library, f"{prefix}_{w}_num_threads", None) for w in
+                         ("get", "set"))  # fmt: skip
+            if get is not None and set_ is not None:
+                return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (get, set_))  # type: ignore
+    return 0, 0
+
+
 @lru_cache(maxsize=2)
 def cython(name: str) -> Any:
     """A module of scipy.linalg alone: the package takes a tenth of a second to import."""
