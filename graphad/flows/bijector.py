@@ -13,7 +13,7 @@ import numpy as np
 import graphad as ga
 from graphad.flows.distribution import bound
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fit, over
+from graphad.flows.shapes import as_value, fitted, over
 
 
 class Bijector(Part):
@@ -46,22 +46,23 @@ class Bijector(Part):
 
     def forward(self, x, context=None):
         """y = f(x), for x of shape (..., *event_shape)."""
-        return self._call("forward", _forward, x, self.event_shape, context)
+        return self._call("forward", _forward, x, "event_shape", context)
 
     def inverse(self, y, context=None):
         """x with f(x) = y, for y of shape (..., *event_shape_out)."""
-        return self._call("inverse", _inverse, y, self.event_shape_out, context)
+        return self._call("inverse", _inverse, y, "event_shape_out", context)
 
     def forward_and_log_det(self, x, context=None):
         """(f(x), log |det f'(x)|); the log-det has the shape of x without the event."""
-        return self._call("forward", _forward_and_log_det, x, self.event_shape, context)
+        return self._call("forward_and_log_det", _forward_and_log_det, x, "event_shape", context)
 
     def inverse_and_log_det(self, y, context=None):
         """(x, log |det dx/dy|), of x with f(x) = y."""
-        return self._call("inverse", _inverse_and_log_det, y, self.event_shape_out, context)
+        name = "inverse_and_log_det"
+        return self._call(name, _inverse_and_log_det, y, "event_shape_out", context)
 
-    def _call(self, method, function, x, event_shape, context):
-        x = fit(f"{type(self).__name__}.{method}", x, event_shape, self.batch_shape)
+    def _call(self, method, function, x, event, context):
+        x = fitted(self, method, x, event)
         if context is None:
             return bound(self, function)(x)
         return function(self, x, as_value("context", context))

@@ -124,7 +124,8 @@ class MaskedMLP(Part):
     """MADE: result i (of each group) depends on inputs 0 ... i - 1 and on the context alone.
 
     Germain, Gregor, Murray and Larochelle 2015. Results are `groups` numbers for each of d inputs,
-    as (..., groups * d), group by group.
+    as (..., groups * d), group by group. A hidden unit of degree m sees inputs 0 ... m, and those
+    of degree -1, which there are with a context, see the context alone.
 
     >>> import graphad as ga, numpy as np
     >>> net = ga.flows.MaskedMLP(ga.random.key(0), 3, (16,), groups=2)
@@ -133,13 +134,15 @@ class MaskedMLP(Part):
     """
 
     children = ("layers", "side")
-    settings = ("activation", "masks")
+    settings = ("activation", "degrees", "masks")
 
     def __init__(self, key, features: int, hidden=(64, 64), groups=1, context=0,
                  activation="relu", dtype="float64"):  # fmt: skip
         degrees = [np.arange(features)]
+        lowest = -1 if context else 0
         for width in hidden:
-            degrees.append(np.arange(width) % max(features - 1, 1) + (features == 1))
+            several = np.arange(width) % max(features - 1 - lowest, 1)
+            degrees.append(lowest + np.sort(several))
         sizes = [features, *hidden, groups * features]
         masks = [before[:, None] <= after for before, after in
                  itertools.pairwise(degrees)]  # fmt: skip
@@ -151,23 +154,74 @@ class MaskedMLP(Part):
         if context:
             side = dense(keys[-1], context, sizes[1], dtype, last == 0)["weight"]
         self._set(layers=tuple(layers), side=side, activation=as_activation(activation),
+                  degrees=tuple(tuple(d.tolist()) for d in degrees),
                   masks=tuple(Constant(m.astype(dtype)) for m in masks))  # fmt: skip
 
     def __call__(self, x, context=None):
         return _masked(self, x, context)
 
     def _apply(self, x, context):
+        beside = self._beside(x, context)
         for k, (layer, mask) in enumerate(zip(self.layers, self.masks, strict=True)):
             x = x @ (layer["weight"] * mask.array) + layer["bias"]
-            if k == 0 and context is not None:
-                if self.side is None:
-                    raise ShapeError("MaskedMLP", "it was made without a context",
-                                     expected="context=n", got="a context",
-                                     fix="MaskedMLP(..., context=n)")  # fmt: skip
-                x = x + context.astype(x.dtype) @ self.side
+            if k == 0 and beside is not None:
+                x = x + beside
             if k < len(self.layers) - 1:
                 x = applied(self.activation, x)
         return x
+
+    def _beside(self, x, context):
+        """What a context adds to the first layer."""
+        if context is None:
+            return None
+        if self.side is None:
+            raise ShapeError("MaskedMLP", "it was made without a context", got="a context",
+                             expected="context=n", fix="MaskedMLP(..., context=n)")  # fmt: skip
+        return context.astype(x.dtype) @ self.side
+
+    def in_turn(self, x, move, context=None):
+        """(y, log-slopes): y_i = move(x_i, results i of the network for y) for one i after another.
+
+        Each unit is computed once, as soon as the elements that it sees are there, so that all of
+        it is the work of one pass.
+        """
+        beside = self._beside(x, context)
+        top = len(self.degrees[0])
+        ends = [np.searchsorted(d, range(-1, top + 1)).tolist() for d in self.degrees]
+        ys, slopes, seen = [], [], [[] for _ in self.degrees]
+
+        def units(k, start, stop, sources, columns):
+            """Units start ... stop of layer k, from what is known of the layer before."""
+            layer = self.layers[k]
+            out = layer["bias"][columns]
+            if sources:
+                known = sources[0] if len(sources) == 1 else np.concatenate(sources, -1)
+                out = known @ layer["weight"][: known.shape[-1], columns] + out
+            if k == 0 and beside is not None:
+                out = beside[..., start:stop] + out
+            return out
+
+        def grow(i):
+            """The hidden units of degree i."""
+            for k in range(len(self.layers) - 1):
+                start, stop = ends[k + 1][i + 1], ends[k + 1][i + 2]
+                if stop > start:
+                    sources = ys if k == 0 else seen[k]
+                    out = units(k, start, stop, sources, slice(start, stop))
+                    out = np.broadcast_to(out, (*x.shape[:-1], stop - start))
+                    seen[k + 1].append(applied(self.activation, out))
+
+        grow(-1)
+        d = len(self.degrees[0])
+        for i in range(d):
+            last = seen[-1] if len(self.layers) > 1 else ys
+            raw = units(len(self.layers) - 1, 0, 0, last, slice(i, None, d))
+            raw = np.broadcast_to(raw, (*x.shape[:-1], raw.shape[-1]))
+            y, slope = move(x[..., i : i + 1], [raw[..., k : k + 1] for k in range(raw.shape[-1])])
+            ys.append(y)
+            slopes.append(slope)
+            grow(i)
+        return np.concatenate(ys, -1), np.concatenate(slopes, -1)
 
 
 @ga.function

@@ -9,7 +9,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import NotCoveredError
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fit
+from graphad.flows.shapes import as_value, fit, fitted
 from graphad.random.draws import shape_of
 
 
@@ -57,10 +57,10 @@ class Distribution(Part):
         Returns (*sample shape, *batch shape). Raises ShapeError where the last axes of x are not
         the event shape.
         """
-        x = fit(self._name("log_prob"), x, self.event_shape, self.batch_shape)
+        x = fitted(self, "log_prob", x)
         if context is None:
             return bound(self, _log_prob_alone)(x)
-        return _log_prob(self, x, context if context is None else as_value("context", context))
+        return _log_prob(self, x, as_value("context", context))
 
     def sample(self, key, sample_shape=(), context=None):
         """Draws of shape (*sample_shape, *batch_shape, *event_shape), a function of the key."""

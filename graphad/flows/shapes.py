@@ -68,6 +68,20 @@ def fit(operation: str, x, event_shape, batch_shape=()):
     )  # fmt: skip
 
 
+def fitted(part, method: str, x, event: str = "event_shape"):
+    """`fit` for a method of a part, which remembers the shapes that it took before."""
+    if type(x) is np.ndarray:
+        taken = part.__dict__.setdefault("_taken", set())
+        key = (method, x.shape, x.dtype)
+        if key in taken:
+            return x
+        made = fit(f"{type(part).__name__}.{method}", x, getattr(part, event), part.batch_shape)
+        if made is x:
+            taken.add(key)
+        return made
+    return fit(f"{type(part).__name__}.{method}", x, getattr(part, event), part.batch_shape)
+
+
 def advice(shape, event_shape) -> str:
     """What to write where a shape does not fit an event shape."""
     size = math.prod(event_shape)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphad.ops.array import cut
+from graphad.ops.array import cut, embed
 from graphad.ops.value import Value, add, const
 from graphad.spec import Spec
 
@@ -100,7 +100,8 @@ def _is_padding(x: Value) -> bool:
 
 
 def joined(a: Value, b: Value) -> Value | None:
-    """The sum of two padded arrays that fill one axis together: them, one after the other."""
+    """The sum of two padded arrays that are neighbours along one axis: them, one after the other,
+    padded where they do not fill it."""
     nodes = [_source(v) for v in (a, b)]
     if any(n.op.name != "embed" or any(s != 1 for s in n.param("step")) for n in nodes):
         return None
@@ -110,13 +111,22 @@ def joined(a: Value, b: Value) -> Value | None:
         return None
     if inner[0].dtype != inner[1].dtype or 0 in (inner[0].size, inner[1].size):
         return None
-    partial = [ax for ax in range(a.ndim) if any(v.shape[ax] != a.shape[ax] for v in inner)]
-    if len(partial) != 1:
+    differ = [ax for ax in range(a.ndim) if starts[0][ax] != starts[1][ax]]
+    if len(differ) != 1:
         return None
-    axis = partial[0]
+    axis = differ[0]
+    if any(inner[0].shape[k] != inner[1].shape[k] for k in range(a.ndim) if k != axis):
+        return None
     order = sorted((0, 1), key=lambda k: starts[k][axis])
     first, second = (inner[k] for k in order)
-    meets = starts[order[0]][axis] == 0 and starts[order[1]][axis] == first.shape[axis]
-    if not meets or first.shape[axis] + second.shape[axis] != a.shape[axis]:
+    if starts[order[0]][axis] + first.shape[axis] != starts[order[1]][axis]:
         return None
-    return add(first, "concatenate", [first, second], axis=axis)
+    pieces = [piece for v in (first, second) for piece in _pieces(v, axis)]
+    whole = add(first, "concatenate", pieces, axis=axis)
+    return embed(whole, starts[order[0]], (1,) * a.ndim, a.shape)
+
+
+def _pieces(x: Value, axis: int) -> list[Value]:
+    """What x is joined from along an axis."""
+    node = _source(x)
+    return _args(x) if node.op.name == "concatenate" and node.param("axis") == axis else [x]
