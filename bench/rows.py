@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphad as ga
-from bench import adbench, models, sampling
+from bench import adbench, flows, models, sampling
 from bench.measure import Row
 from bench.peers import jax_job, module, torch_gradient, torch_tensors, torch_value
 from bench.programs import PROGRAMS
@@ -312,4 +312,5 @@ GROUPS = {
     "adbench": adbench.rows,
     "programs": programs,
     "sampling": sampling.rows,
+    "flows": flows.rows,
 } | models.GROUPS

@@ -5,7 +5,8 @@ It shares no code with the emitters: every point of every loop is a Python step 
 
 import numpy as np
 
-from graphad.lower.program import Choice, Fill, Loop, Nest, Product, Repeat, Routine
+from graphad.lower.program import Choice, Fill, Loop, Nest, Product, Repeat, Routine, Strips
+from graphad.lower.strips import sums_rows
 from graphad.op import find
 
 IDENTITY = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf}
@@ -43,6 +44,8 @@ def run_program(program, inputs):
             run_nest(region, memory)
         elif isinstance(region, Product):
             run_product(region, memory)
+        elif isinstance(region, Strips):
+            run_strips(region, memory)
         elif isinstance(region, Repeat):
             run_repeat(region, memory, program.buffers)
         elif isinstance(region, Routine):
@@ -147,11 +150,45 @@ class _Scalar:
         self.dtype = dtype
 
 
-def run_nest(region, memory):
+def run_strips(region, memory):
+    for first in range(0, region.rows, region.strip):
+        rows = range(first, min(first + region.strip, region.rows))
+        for b in region.row_of:  # nothing is left of the strip before
+            memory[b][:] = 77
+        for inner in region.program.regions:
+            if isinstance(inner, Product):
+                run_product_rows(inner, memory, rows, sums_rows(inner, region.rows))
+            elif isinstance(inner, Nest):
+                run_nest(inner, memory, rows)
+            else:
+                run_loop(inner, memory, rows)
+
+
+def run_product_rows(region, memory, rows, summed):
+    """Some rows of a product, or what some terms add to it."""
+    part = slice(rows.start, rows.stop)
+    a = [memory[region.a], region.leads[0], region.m, region.k]
+    left = np.stack([a[0][i * a[1] : i * a[1] + (a[2] if summed else a[3])] for i in rows])
+    if not summed:
+        n = region.n
+        whole = np.lib.stride_tricks.as_strided(
+            memory[region.b], (region.k, n),
+            tuple(s * memory[region.b].itemsize for s in
+                  ((1, region.leads[1]) if region.b_turned else (region.leads[1], 1))))  # fmt: skip
+        for i, row in zip(rows, left @ whole, strict=True):
+            memory[region.c][i * region.leads[2] : i * region.leads[2] + n] = row
+        return
+    lead = region.leads[1]
+    right = np.stack([memory[region.b][i * lead : i * lead + region.n] for i in rows])
+    out = memory[region.c][: region.m * region.n].reshape(region.m, region.n)
+    out[:] = left.T @ right + (out if part.start else 0)
+
+
+def run_nest(region, memory, rows=None):
     for loop in region.loops:
-        initialise(loop, memory)
+        initialise(loop, memory, rows)
     running = [{} for _ in region.loops]
-    for row in range(region.loops[0].space[0]):
+    for row in rows or range(region.loops[0].space[0]):
         for b, size in region.rows.items():  # nothing is left of the row before
             memory[b][: row * size] = 77
         for loop, kept in zip(region.loops, running, strict=True):
@@ -159,11 +196,17 @@ def run_nest(region, memory):
                 step(loop, memory, (row, *rest), kept)
 
 
-def run_loop(region, memory):
-    initialise(region, memory)
+def run_loop(region, memory, rows=None):
+    initialise(region, memory, rows)
     running = {}
-    for point in np.ndindex(*region.space):
+    for point in points(region, rows):
         step(region, memory, point, running)
+
+
+def points(region, rows):
+    for point in np.ndindex(*region.space):
+        if rows is None or point[0] in rows:
+            yield point
 
 
 def step(region, memory, point, running):
@@ -172,16 +215,16 @@ def step(region, memory, point, running):
         store(region, k, s, values, memory, point, running)
 
 
-def initialise(region, memory):
+def initialise(region, memory, rows=None):
     for s in region.stores:
-        if s.reduce in IDENTITY:
+        if s.reduce in IDENTITY and not (0 in s.axes and rows and rows.start):
             start = IDENTITY[s.reduce]
             dtype = memory[s.buffer].dtype
             if dtype.kind in "iu" and not np.isfinite(start):
                 start = np.iinfo(dtype).min if s.reduce == "max" else np.iinfo(dtype).max
             if dtype.kind == "b" and s.reduce in ("max", "min"):
                 start = s.reduce == "min"
-            for point in np.ndindex(*region.space):
+            for point in points(region, rows):
                 memory[s.buffer][place(s.at, point)] = start
             if 0 in region.space:
                 memory[s.buffer][:] = start

@@ -20,7 +20,9 @@ from graphad.op import TABLE
 from graphad.pipeline import GRAPH_PASSES, LARGE_PASSES
 from graphad.reference import evaluate
 
-nest = importlib.import_module("graphad.lower.nest")
+nest, strips, expand = (
+    importlib.import_module(f"graphad.lower.{m}") for m in ("nest", "strips", "expand")
+)
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True,
          "phases": [Phase.explicit, Phase.generate]}  # fmt: skip
 
@@ -62,7 +64,12 @@ def directions(run, arrays, seed):
 
 
 def check_program(run, arrays, compiled: bool):
-    with mock.patch.object(nest, "SHORTEST_ROW", 2):  # the arrays here are small
+    """With the bounds of what is for large arrays lowered: the arrays here are small."""
+    with (
+        mock.patch.object(nest, "SHORTEST_ROW", 2),
+        mock.patch.multiple(strips, FEWEST_ROWS=2, SHORTEST=1, LONGEST=2),
+        mock.patch.object(expand, "SMALL_PRODUCT", 0),
+    ):
         return check_with_nests(run, arrays, compiled)
 
 

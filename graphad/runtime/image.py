@@ -570,7 +570,7 @@ def make_image(
     build([*sources, *(TEAM_SOURCES if shared else ())], keep)
     w = Writer(program)
     if shared:
-        w.data[x.THREADS], w.data[x.TEAM] = threads, team_address()
+        w.data[x.THREADS], w.data[x.TEAM] = threads, team_address(products)
     scope = Scope(w, program, kernels, keep)
     inputs_at, outputs_at = w.inputs(scope), w.outputs(scope)
     w.data[x.SYMBOLS_AT] = len(w.data)

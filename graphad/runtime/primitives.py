@@ -248,6 +248,30 @@ def process_number(b):
     return b.sext(b.call(declared(b, "getpid", I32, []), []), I64)
 
 
+@word("", "i8")
+def core_number(b):
+    """The core that this thread runs on."""
+    return b.sext(b.call(declared(b, "sched_getcpu", I32, []), []), I64)
+
+
+@word("i8")
+def leave_core(b, core):
+    """Move this thread to another core, if it may use one."""
+    size, bits = ir.Constant(I64, 128), ir.ArrayType(I64, 16)
+    with b.goto_entry_block():
+        allowed, others = b.alloca(bits), b.alloca(bits)
+    get = declared(b, "sched_getaffinity", I32, [I32, I64, I64])
+    move = declared(b, "sched_setaffinity", I32, [I32, I64, I64])
+    here, mine = ir.Constant(I32, 0), [b.ptrtoint(m, I64) for m in (allowed, others)]
+    b.call(get, [here, size, mine[0]])
+    b.store(b.load(allowed, typ=bits), others)
+    word = b.gep(others, [ir.Constant(I64, 0), b.lshr(core, ir.Constant(I64, 6))])
+    bit = b.shl(ir.Constant(I64, 1), b.and_(core, ir.Constant(I64, 63)))
+    b.store(b.and_(b.load(word, typ=I64), b.not_(bit)), word)
+    b.call(move, [here, size, mine[1]])  # fails, and changes nothing, where there is no other
+    b.call(move, [here, size, mine[0]])
+
+
 @word()
 def let_others_run(b):
     """Give the core away for a moment."""

@@ -14,12 +14,13 @@ import numpy as np
 
 from graphad.emit.kernel import CONTROL
 from graphad.runtime.build import build, kernel_address
+from graphad.runtime.functions import blas_threads
 
 # The team: an array of integers, then a slot for each worker.
-LOCK, PROCESS, WORKERS, SHARE, WORK = range(5)
+LOCK, PROCESS, WORKERS, SHARE, WORK, BLAS_GET, BLAS_SET = range(7)
 MOST_WORKERS = 255
-SLOT = 16  # words: state, kernel, table, start, stop, status, done; the semaphore from word 8
-STATE, STATUS, DONE, SEMAPHORE = 0, 5, 6, 8
+SLOT = 16  # words: state, kernel, table, start, stop, status, done, core; the semaphore from word 8
+STATE, STATUS, DONE, CORE, SEMAPHORE = 0, 5, 6, 7, 8
 IDLE, POSTED, ASLEEP = 0, 1, 2
 SPINS = 2_000  # pauses of some 40 ns
 
@@ -37,6 +38,9 @@ def work(own):
                         semaphore_wait(slot(own, {SEMAPHORE}))
                 spins = 0
         atomic_write(own, {STATE}, {IDLE})
+        core = core_number()
+        if core == integer(own, {CORE}):  # woken where the caller runs, which is not done yet
+            leave_core(core)
         status = call_kernel(integer(own, 1), integer(own, 2), integer(own, 3), integer(own, 4))
         put(own, {STATUS}, status)
         atomic_write(own, {DONE}, 1)
@@ -54,6 +58,11 @@ def share(team, address, table, start, stop, parts, grain):
     if exchange(team, {LOCK}, 1) != 0:
         return call_kernel(address, table, start, stop)
     workers = integer(team, {WORKERS})
+    threads = 0
+    if integer(team, {BLAS_SET}) != 0:  # the threads of BLAS would be in the way of ours
+        threads = invoke0(integer(team, {BLAS_GET})) & 65535
+        if threads > 1:
+            invoke1(integer(team, {BLAS_SET}), 1)
     parts = min(parts, {MOST_WORKERS})
     while workers < parts - 1:
         own = slot(team, {SLOT} * (workers + 1))
@@ -72,6 +81,7 @@ def share(team, address, table, start, stop, parts, grain):
         put(own, 2, table)
         put(own, 3, start + first)
         put(own, 4, stop if p == parts - 1 else start + last)
+        put(own, {CORE}, core_number())
         if exchange(own, {STATE}, {POSTED}) == {ASLEEP}:
             semaphore_post(slot(own, {SEMAPHORE}))
     first = (stop - start) // parts // grain * grain
@@ -87,6 +97,8 @@ def share(team, address, table, start, stop, parts, grain):
                 let_others_run()
         put(own, {DONE}, 0)
         status = max(status, integer(own, {STATUS}))
+    if threads > 1:
+        invoke1(integer(team, {BLAS_SET}), threads)
     atomic_write(team, {LOCK}, 0)
     return status
 """
@@ -105,6 +117,9 @@ def _team() -> np.ndarray:
     return words
 
 
-def team_address() -> int:
-    """Where this process's team is."""
-    return _team().ctypes.data
+def team_address(blas: bool = False) -> int:
+    """Where this process's team is; `blas`: its members will call BLAS."""
+    team = _team()
+    if blas and not team[BLAS_SET]:
+        team[BLAS_GET], team[BLAS_SET] = blas_threads()
+    return team.ctypes.data
