@@ -1,6 +1,7 @@
-"""The questions of docs/coming_from_tensorflow.md: 1, 3, 4 and 5, with their numbers."""
+"""The questions of docs/coming_from_tensorflow.md, with their numbers."""
 
 import numpy as np
+import pytest
 
 import graphad as ga
 
@@ -35,6 +36,24 @@ def test_1_several_outputs():
                 np.testing.assert_allclose(many[i][m][k], one[i][m], rtol=1e-12)
     summed = ga.grad(lambda x, y: net(x, y)[0] + net(x, y)[1], wrt=(0, 1))(x, y)
     np.testing.assert_allclose([j[0][0] + j[1][0], j[0][1] + j[1][1]], summed, rtol=1e-12)
+
+
+def test_2_log_prob_of_a_flow_over_images():
+    key = ga.random.key(0)
+    flow = ga.flows.RealNVP(event_shape=(32, 32, 3), transforms=2, hidden=(8,), key=key)
+    assert (flow.event_shape, flow.batch_shape) == ((32, 32, 3), ())
+    images = RNG.normal(size=(2, 5, 32, 32, 3))
+    log_p = flow.log_prob(images)
+    assert log_p.shape == (2, 5)
+    one = flow.log_prob(images[1, 2])
+    assert one.shape == () and np.isclose(one, log_p[1, 2])
+    base, bijector = flow.base, flow.bijector
+    x, log_det = bijector.inverse_and_log_det(images)
+    np.testing.assert_allclose(base.log_prob(x) + log_det, log_p)
+    diagonal = ga.flows.MultivariateNormalDiag(np.zeros(3), np.ones(3))
+    assert diagonal.log_prob(images[0, 0]).shape == (32, 32)
+    with pytest.raises(ga.errors.ShapeError, match=r"sample shape[\s\S]*batch shape[\s\S]*event"):
+        flow.log_prob(np.zeros((5, 3, 32, 32)))
 
 
 def test_3_vector_jacobian_product_without_the_jacobian():

@@ -109,7 +109,7 @@ def _autoregressive(name, event_shape, transforms, hidden, activation, dtype, ke
 
 def MAF(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype="float64", key=None,
         context=0, spline=False, bins=8, interval=5.0):  # fmt: skip
-    """Masked autoregressive flow: log_prob in one pass of each network, draws in d passes.
+    """Masked autoregressive flow: log_prob in one pass of each network, draws element by element.
 
     Papamakarios, Pavlakou and Murray 2017; the order of the elements is reversed between layers.
 
@@ -123,7 +123,7 @@ def MAF(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype="fl
 
 def IAF(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype="float64", key=None,
         context=0, spline=False, bins=8, interval=5.0):  # fmt: skip
-    """Inverse autoregressive flow: draws in one pass of each network, log_prob in d passes.
+    """Inverse autoregressive flow: draws in one pass of each network, log_prob element by element.
 
     Kingma et al. 2016. `sample_and_log_prob` is one pass too, which is what variational inference
     needs.

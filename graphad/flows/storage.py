@@ -54,7 +54,7 @@ def save(flow: Part, path, functions: dict[str, Callable] | None = None) -> None
     arrays: list[np.ndarray] = []
     names = {id(f): name for name, f in (functions or {}).items()}
     tree = _written(flow, arrays, names, type(flow).__name__)
-    text = json.dumps({"format": "graphad flow", "version": VERSION, "flow": tree}, sort_keys=True)
+    text = json.dumps({"format": "graphad flow", "version": VERSION, "flow": tree})
     held = {f"a{k}": a for k, a in enumerate(arrays)}
     held["description"] = np.frombuffer(text.encode(), np.uint8)
     held["digest"] = np.frombuffer(_digest(text, arrays), np.uint8)

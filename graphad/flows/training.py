@@ -51,11 +51,11 @@ def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validat
         key: orders the data; the same key gives the same training.
         steps, batch_size: updates, and rows for each; every row once before any comes again.
         learning_rate: a number, or a function of the step.
-        validation: rows of their own, or the part of x (such as 0.1) to hold out. With it the
-            parameters of the best validation loss are returned, and training ends early after
+        validation: rows of their own, or (rows, context), or the part of x (such as 0.1) to hold
+            out. With it the parameters of the best validation loss are returned, and training ends early after
             `patience` evaluations (of 50 in a run) without a better one.
         progress: a bar with loss and rate (by rich where it is installed).
-        context: (n, features), for flows that take one; not together with validation rows.
+        context: (n, features), for flows that take one.
         clip: gradients of a larger norm are shortened to it; None for never.
         trainable: which parameters move: a prefix such as 'bijector', or a function of the name.
 
@@ -99,12 +99,16 @@ def _held_out(flow, x, context, validation, key):
         held, kept = rows[:count], rows[count:]
         context_held = None if context is None else context[held]
         return x[kept], None if context is None else context[kept], (x[held], context_held)
+    theirs = None
+    if isinstance(validation, tuple) and len(validation) == 2:
+        validation, theirs = validation
+        theirs = as_value("validation", theirs).astype(flow.dtype)
+    if (theirs is None) != (context is None):
+        raise ShapeError("fit", "validation rows and a context go together",
+                         expected="validation=(rows, context), or a part such as 0.1",
+                         got="only one of them", fix="validation=0.1")  # fmt: skip
     rows = fits("fit(validation=)", validation, flow.event_shape).astype(flow.dtype)
-    if context is not None:
-        raise ShapeError("fit", "validation rows have no context", expected="validation=0.1",
-                         got="rows",
-                         fix="validation=0.1, which holds rows of both out")  # fmt: skip
-    return x, context, (rows, None)
+    return x, context, (rows, theirs)
 
 
 @ga.function
@@ -112,8 +116,15 @@ def _mean_loss(flow, x, context):
     return -flow._log_prob(x, context).mean()
 
 
+THETA, MEAN, SQUARE, SEEN = range(4)  # rows of the state; the last has the loss and the norm
+
+
 class _Run:
-    """One training: the flow, the data, and the step as a program of flat arguments."""
+    """One training: the flow, the data, and the step as one program.
+
+    The state is one array of all parameters and moments. A step writes it into a second one, and
+    the two change roles, so nothing is allocated.
+    """
 
     def __init__(self, flow, x, context, held, key, batch_size, clip, trainable):
         self.x, self.context, self.held, self.key = x, context, held, key
@@ -123,40 +134,51 @@ class _Run:
             flow = flow.initialised(first, None if context is None else context[: len(first)])
         self.flow = flow
         chosen = _chooser(trainable)
-        self.names = [n for n in flow.params if chosen(n)]
-        if not self.names:
+        moved = {n: np.asarray(p) for n, p in flow.params.items() if chosen(n)}
+        if not moved:
             raise ShapeError("fit", "there is nothing to train",
                              expected="one parameter or more", got="none",
                              fix="trainable=None, or parameters as arrays")  # fmt: skip
-        self.values = [np.array(flow.params[n]) for n in self.names]
-        zeros = [np.zeros_like(v) for v in self.values]
-        self.moments = [*zeros, *[z.copy() for z in zeros]]
+        self.places: dict[str, tuple[int, np.ndarray]] = {}
+        size = 0
+        for name, value in moved.items():
+            self.places[name] = size, value
+            size += value.size
+        dtype = np.result_type(*[v.dtype for v in moved.values()])
+        self.state = np.zeros((4, max(size, 2)), dtype)
+        self.state[THETA, :size] = np.concatenate([v.ravel() for v in moved.values()])
+        self.spare = np.empty_like(self.state)
         self.step = ga.function(self._stepped, name="fit.step")
 
-    def _stepped(self, rate, count, x, context, *leaves):
-        """(loss, norm, parameters ..., moments ...) after one step of Adam."""
-        n = len(self.names)
-        values, moments = leaves[:n], leaves[n:]
+    def _named(self, theta) -> dict[str, Any]:
+        """The parameters in a row of the state."""
+        return {n: theta[start : start + v.size].reshape(v.shape).astype(v.dtype)
+                for n, (start, v) in self.places.items()}  # fmt: skip
 
-        def loss_of(*values):
-            flow = self.flow.replace(dict(zip(self.names, values, strict=True)))
-            return -flow._log_prob(x, context).mean()
+    def _stepped(self, state, rate, count, x, context):
+        """The state after one step of Adam; as it was where the loss or gradient is not finite."""
 
-        loss, gradients = ga.value_and_grad(loss_of, wrt=tuple(range(n)))(*values)
-        norm = np.sqrt(sum((g.astype("f8") ** 2).sum() for g in gradients))
-        factor = 1.0 if self.clip is None else self.clip / np.maximum(norm, self.clip)
+        def loss_of(theta):
+            return -self.flow.replace(self._named(theta))._log_prob(x, context).mean()
+
+        theta = state[THETA]
+        loss, gradient = ga.value_and_grad(loss_of)(theta)
+        norm = np.sqrt((gradient.astype("f8") ** 2).sum())
+        if self.clip is not None:
+            factor = self.clip / np.maximum(norm, self.clip)
+            gradient = gradient * factor.astype(gradient.dtype)
+        before = ga.optim.AdamState(count, state[MEAN], state[SQUARE])
+        moved, after = ga.optim.adam(rate).update(gradient, before, theta)
+        fresh = np.stack([moved, after.mean, after.square])
         ok = np.isfinite(loss) & np.isfinite(norm)
-        state = ga.optim.AdamState(count, moments[:n], moments[n:])
-        scaled = tuple(g * np.asarray(factor, g.dtype, like=g) if self.clip is not None else g
-                       for g in gradients)  # fmt: skip
-        moved, state = ga.optim.adam(rate).update(scaled, state, values)
-        fresh = (*moved, *state.mean, *state.square)
-        kept = [np.where(ok, a, b.astype(a.dtype)) for a, b in zip(fresh, leaves, strict=True)]
-        return (loss, norm, *kept)
+        rest = np.zeros(state.shape[1] - 2, state.dtype)
+        seen = np.concatenate([np.stack([loss, norm.astype(loss.dtype)]).astype(state.dtype), rest])
+        return np.concatenate([np.where(ok, fresh, state[:SEEN]), seen[None]])
 
-    def current(self):
+    def current(self, state=None):
         """The flow with the parameters as they are now."""
-        return self.flow.replace(dict(zip(self.names, self.values, strict=True)))
+        theta = (self.state if state is None else state)[THETA].copy()
+        return self.flow.replace(self._named(theta))
 
     def rows(self):
         """Batches without end: every row once, in an order of its own, before any comes again."""
@@ -180,24 +202,25 @@ class _Run:
         every, waited = max(steps // EVALUATIONS, 1), 0
         rate = learning_rate if callable(learning_rate) else None
         fixed = None if rate else np.asarray(learning_rate, self.x.dtype)[()]
-        batches, n = self.rows(), len(self.names)
+        batches = self.rows()
         with _bar(progress, steps) as show:
             for k in range(steps):
                 rows = next(batches)
                 x = self.x[rows]
                 context = None if self.context is None else self.context[rows]
                 now = fixed if rate is None else np.asarray(rate(k), self.x.dtype)[()]
-                loss, norm, *leaves = self.step(now, k, x, context, *self.values, *self.moments)
+                self.step(self.state, now, k, x, context, out=self.spare)
+                self.state, self.spare = self.spare, self.state
+                loss, norm = self.state[SEEN, :2].tolist()
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     history.stopped = self._blame(k, loss, x, context)
                     break
-                self.values, self.moments = leaves[:n], leaves[n:]
                 history.loss.append(float(loss))
                 if self.held is not None and ((k + 1) % every == 0 or k == steps - 1):
                     score = self.validation(self.current())
                     history.validation.append((k + 1, score))
                     if best is None or score < best[0]:
-                        best, waited, history.best_step = (score, self.values), 0, k + 1
+                        best, waited, history.best_step = (score, self.state.copy()), 0, k + 1
                     else:
                         waited += 1
                     if waited >= patience:
@@ -208,7 +231,7 @@ class _Run:
                 show(k + 1, history)
         history.seconds = time.perf_counter() - started
         if best is not None:
-            self.values = best[1]
+            self.state = best[1]
         if history.stopped and history.stopped.startswith("step"):
             warnings.warn(history.stopped, TrainingStopped, stacklevel=4)
         return self.current(), history

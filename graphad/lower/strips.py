@@ -16,7 +16,7 @@ from graphad.lower.nest import by_rows, within
 from graphad.lower.program import CHUNKED, Loop, Nest, Product, Program, Statement, Strips
 
 FEWEST_ROWS = 512
-STRIP_BYTES = 256 * 1024  # what a strip of all operands of one region should take
+STRIP_BYTES = 1024 * 1024  # what a strip of all operands of one region should take
 SHORTEST, LONGEST = 64, 512  # rows of a strip
 MOST_WEIGHTS = 512 * 1024  # bytes of a matrix that is read again for each strip
 MOST_SUMMED = 16 * 1024  # bytes of a sum over rows
@@ -124,9 +124,8 @@ class _Walk:
         """The group as strips if it is worth it, then what waited for it."""
         products = [r for r in self.group if isinstance(r, Product)]
         if len(self.group) > 1 and any(not sums_rows(r, self._count) for r in products):
-            inner, strip = Program(tuple(self.group), self.buffers, (), ()), self._strip()
-            chunk = -(-self._count // (MOST_CHUNKS * strip)) * strip
-            self.done.append(Strips(inner, self._count, strip, chunk))
+            inner = Program(tuple(self.group), self.buffers, (), ())
+            self.done.append(Strips(inner, self._count, *self._sizes()))
         else:
             self.done += self.group
         waiting = self.waiting
@@ -136,16 +135,21 @@ class _Walk:
         for region in waiting:
             self.take(region)
 
-    def _strip(self) -> int:
-        widest = 1
+    def _sizes(self) -> tuple[int, int]:
+        """(rows of a strip, rows of a chunk): strips that stay in the cache, and as many chunks as
+        leave the memory of their sums small beside that of the rows."""
+        widest, sums = 1, 1
         for region in self.group:
+            if sums_rows(region, self._count):
+                sums += sum(self.buffers[b].bytes for b in region.writes())
             sizes = [self.buffers[b].bytes for b in region.reads() | region.writes()
                      if b != getattr(region, "b", None)]  # fmt: skip
             widest = max(widest, sum(s for s in sizes if isinstance(s, int)) // self._count)
         strip = SHORTEST
         while strip < LONGEST and 2 * strip * widest <= STRIP_BYTES:
             strip *= 2
-        return strip
+        chunks = min(max(self._count * widest // (4 * sums), 2), MOST_CHUNKS)
+        return strip, -(-self._count // (chunks * strip)) * strip
 
 
 def _without_sums(region) -> list[Any]:
