@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class Part:
     children: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()
     derived: ClassVar[tuple[str, ...]] = ()  # settings that are not written to files
+
+    if TYPE_CHECKING:  # the fields that `_set` makes
+
+        def __getattr__(self, name) -> Any: ...
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)

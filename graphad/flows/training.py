@@ -52,8 +52,8 @@ def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validat
         steps, batch_size: updates, and rows for each; every row once before any comes again.
         learning_rate: a number, or a function of the step.
         validation: rows of their own, or (rows, context), or the part of x (such as 0.1) to hold
-            out. With it the parameters of the best validation loss are returned, and training ends early after
-            `patience` evaluations (of 50 in a run) without a better one.
+            out. With it the parameters of the best validation loss are returned, and training ends
+            early after `patience` evaluations (of 50 in a run) without a better one.
         progress: a bar with loss and rate (by rich where it is installed).
         context: (n, features), for flows that take one.
         clip: gradients of a larger norm are shortened to it; None for never.

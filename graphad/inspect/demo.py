@@ -16,9 +16,8 @@ def run(epochs: int = 60) -> int:
         from rich.console import Console
         from sklearn.datasets import load_digits
     except ImportError as missing:
-        print(
-            f"the demo needs scikit-learn, rich and matplotlib ({missing}): pip install 'graphad[demo]'"
-        )
+        print(f"the demo needs scikit-learn, rich and matplotlib ({missing}): "
+              "pip install 'graphad[demo]'")  # fmt: skip
         return 1
     console = Console(highlight=False)
     console.rule("1. A classifier for scikit-learn's digits")
@@ -179,8 +178,10 @@ def flow_of_digits(console, digits, steps: int, path: str = "digits.png") -> flo
         whole = np.repeat(images, copies, axis=0)
         return ((whole + rng.uniform(size=whole.shape)) / SCALE - 8.5 / SCALE).astype("f4")
 
-    flow = ga.flows.RealNVP((8, 8), transforms=10, hidden=(128, 128), dtype="float32", context=10,
-                            mask="checkerboard", activation="tanh", key=ga.random.key(0))  # fmt: skip
+    flow = ga.flows.RealNVP(
+        (8, 8), transforms=10, hidden=(128, 128), activation="tanh", mask="checkerboard",
+        context=10, dtype="float32", key=ga.random.key(0),
+    )  # fmt: skip
     console.print(f"one image has the event shape {flow.event_shape}; its log_prob has the shape "
                   f"{flow.log_prob(np.zeros((8, 8), 'f4'), context=labels[0]).shape}")  # fmt: skip
     start = time.perf_counter()
