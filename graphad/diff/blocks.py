@@ -79,7 +79,7 @@ class Lanes:
                 return
         others = [b for b in node.args if b != a]
         if node.op.name == "contract" and others and others[0] not in self.lane:
-            places = found.places(node, e.row, e.col, a, others[0])
+            places: Any = found.places(node, e.row, e.col, a, others[0])
             if places is not None:
                 mask = np.zeros(found.nodes[others[0]].spec.size, bool)
                 mask[places[good]] = True

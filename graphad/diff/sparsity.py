@@ -213,7 +213,7 @@ class Dependence:
         labels = list(dims)
         grid = np.indices([dims[c] for c in labels]).reshape(len(labels), -1)
 
-        def place(word):
+        def place(word) -> Any:
             if not word:
                 return np.zeros(grid.shape[1], np.int64)
             at = [grid[labels.index(c)] for c in word]

@@ -32,7 +32,7 @@ def meaning_of(f, params, domain, inverse) -> Meaning:
             "as given" if inverse is not None else "by a bracketed Newton iteration"
         )
         return Meaning(None, None, inverse, text)
-    x = next(iter(expr.free_symbols))
+    x: Any = next(iter(expr.free_symbols))
     slope = log_slope(expr.diff(x), x)
     text = f"log|f'(x)| = {slope.subs(x, _symbol('x'))}; inverse "
     if inverse is not None:
@@ -52,7 +52,7 @@ def _symbol(name):
     return sympy.Symbol(name, real=True)
 
 
-def _expression(f, params):
+def _expression(f, params) -> Any:
     """f as an expression of one real symbol, or None."""
     if isinstance(f, sympy.Expr):
         if len(f.free_symbols) != 1:
@@ -91,7 +91,8 @@ class SoftPlus(sympy.Function):
 
     def fdiff(self, argindex=1):
         """Its derivative."""
-        return 1 / (1 + sympy.exp(-self.args[0]))
+        (u,) = self.args
+        return 1 / (1 + sympy.exp(-u))  # type: ignore[operator]
 
 
 class Log1P(sympy.Function):
@@ -119,7 +120,7 @@ def log_slope(slope, x):
     return _log(slope, x)
 
 
-def _log(e, x):
+def _log(e: Any, x) -> Any:
     """log |e|: products as sums, and sums that have safe forms in these."""
     if isinstance(e, sympy.exp):
         return e.args[0]
@@ -130,7 +131,7 @@ def _log(e, x):
     if isinstance(e, sympy.cosh):
         return LogCosh(e.args[0])
     if isinstance(e, sympy.Add):
-        constant, rest = e.as_independent(x, as_Add=True)
+        constant, rest = _independent(e, x, True)
         if constant == 1 and isinstance(rest, sympy.exp):
             return SoftPlus(rest.args[0])
         for sign in (1, -1):  # 1 ± tanh u = 2 / (1 + exp(∓2u)), and 1 - tanh² has both factors
@@ -139,23 +140,29 @@ def _log(e, x):
                 return sympy.log(2) - SoftPlus(-2 * sign * u)
         if abs(constant) == 1 and (rest * constant).is_Mul and -rest * constant == sympy.tanh(
             _inner(rest)) ** 2:  # fmt: skip
-            return -2 * LogCosh(_inner(rest))
+            made: Any = LogCosh(_inner(rest))
+            return -2 * made
     return sympy.log(sympy.Abs(e))
 
 
-def _inner(e):
+def _independent(e: Any, x, of_sum: bool) -> Any:
+    """The part of a sum or product without x, and the rest."""
+    return e.as_independent(x, as_Add=of_sum)
+
+
+def _inner(e) -> Any:
     """The argument of the only tanh in e, or 0."""
     found = list(e.atoms(sympy.tanh))
     return found[0].args[0] if len(found) == 1 else sympy.S.Zero
 
 
-def _solved(expr, x, domain):
+def _solved(expr: Any, x, domain) -> Any:
     """(branch, y): the inverse as an expression, where sympy finds one that holds on the domain."""
     if expr.count_ops() > LARGEST:
         return None
     y = sympy.Dummy("y", real=True)
     peeled = _peeled(expr, x, y)
-    branches = [] if peeled is None else [peeled]
+    branches: Any = [] if peeled is None else [peeled]
     if not branches:
         try:
             branches = sympy.solve(sympy.Eq(sympy.nsimplify(expr, rational=True), y), x)
@@ -168,7 +175,7 @@ def _solved(expr, x, domain):
     for branch in branches:
         if branch.has(sympy.I, sympy.LambertW, sympy.CRootOf) or branch.count_ops() > 2 * LARGEST:
             continue
-        branch = sympy.N(branch, 17) if branch.has(sympy.Float) else branch
+        branch: Any = sympy.N(branch, 17) if branch.has(sympy.Float) else branch
         try:
             with np.errstate(all="ignore"):
                 values = elementwise(expr, x)(at)
@@ -183,14 +190,15 @@ def _solved(expr, x, domain):
     return None
 
 
-def _peeled(expr, x, y):
+def _peeled(expr: Any, x, y: Any) -> Any:
     """The inverse of a composition of functions with inverses, from the outermost on, or None.
 
     Its rounding is that of the inverse functions, which what sympy solves for need not have.
     """
     while expr != x:
+        parts: Any = expr.args
         if isinstance(expr, sympy.Add):
-            constant, rest = expr.as_independent(x, as_Add=True)
+            constant, rest = _independent(expr, x, True)
             if constant == 0:
                 return None
             if isinstance(rest, sympy.exp) and constant == -1:
@@ -198,14 +206,15 @@ def _peeled(expr, x, y):
                 continue
             y, expr = y - constant, rest
         elif expr.is_Mul:
-            constant, rest = expr.as_independent(x, as_Add=False)
+            constant, rest = _independent(expr, x, False)
             if constant == 1:
                 return None
             y, expr = y / constant, rest
         elif isinstance(expr, sympy.log) and _one_plus_exp(expr.args[0]) is not None:
-            y, expr = y + sympy.log(-ExpM1(-y)), _one_plus_exp(expr.args[0])
-        elif expr.is_Pow and expr.exp == -1 and _one_plus_exp(expr.base) is not None:
-            y, expr = Log1P(-y) - sympy.log(y), _one_plus_exp(expr.base)
+            grown: Any = ExpM1(-y)
+            y, expr = y + sympy.log(-grown), _one_plus_exp(expr.args[0])
+        elif expr.is_Pow and parts[1] == -1 and _one_plus_exp(parts[0]) is not None:
+            y, expr = Log1P(-y) - sympy.log(y), _one_plus_exp(parts[0])
         elif expr.func in INVERSES:
             y, expr = INVERSES[expr.func](y), expr.args[0]
         else:
@@ -213,7 +222,7 @@ def _peeled(expr, x, y):
     return y
 
 
-def _one_plus_exp(e):
+def _one_plus_exp(e: Any) -> Any:
     """u, of 1 + exp(u)."""
     constant, rest = e.as_independent(*e.free_symbols, as_Add=True)
     return rest.args[0] if constant == 1 and isinstance(rest, sympy.exp) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import graphad as ga
@@ -185,7 +187,7 @@ class Mixture(Distribution):
 
     children = ("logits", "components")
 
-    def __init__(self, logits=None, components: Distribution | None = None, weights=None):
+    def __init__(self, logits: Any = None, components: Distribution | None = None, weights=None):
         if components is None or (logits is None) == (weights is None):
             raise ShapeError("Mixture", "it needs weights and components",
                              expected="logits or weights=, and components",

@@ -105,8 +105,9 @@ class _Walk:
                 if s.buffer not in self.rows:
                     continue
                 row = self.rows[s.buffer]
-                plain = s.op == "load" and s.at is not None and s.at.strides[0] == row
-                if not (plain and within(s.at, loop, row)):
+                if s.op != "load" or s.at is None or s.at.strides[0] != row:
+                    return False
+                if not within(s.at, loop, row):
                     return False
         return True
 

@@ -8,6 +8,7 @@ all its digits however small it is.
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def bits(key, shape=(), dtype="uint64"):
     return random_bits(key, shape_of("random.bits", shape), found.name)
 
 
-def uniform(key, shape=None, dtype="float64", low=0.0, high=1.0):
+def uniform(key, shape=None, dtype: Any = "float64", low=0.0, high=1.0):
     """Uniform numbers in [low, high): low + (high - low) u, u a multiple of 2**-53 (2**-24 in f32).
 
     `low` and `high` broadcast, and are differentiated.
@@ -137,7 +138,7 @@ def uniform(key, shape=None, dtype="float64", low=0.0, high=1.0):
     return _uniform(key, low, high, size, found)
 
 
-def normal(key, shape=None, dtype="float64", loc=0.0, scale=1.0):
+def normal(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):
     """Normal numbers loc + scale z, z by the quantile function with full-precision tails.
 
     |z| reaches 9.1 in f64 and 6.3 in f32. `loc` and `scale` broadcast, and are differentiated
@@ -159,7 +160,7 @@ def _moved(z, dtype, loc, scale):
     return z if type(loc) in (int, float) and loc == 0 else z + _of(dtype, loc)
 
 
-def exponential(key, shape=None, dtype="float64", scale=1.0):
+def exponential(key, shape=None, dtype: Any = "float64", scale=1.0):
     """Exponential numbers of mean `scale`: never 0, with full precision near 0 and far out.
 
     >>> import graphad as ga
@@ -176,7 +177,7 @@ def _gumbel(key, shape, dtype):
     return -np.log(_exponential(key, shape, dtype))
 
 
-def gumbel(key, shape=None, dtype="float64", loc=0.0, scale=1.0):
+def gumbel(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):
     """Numbers of Gumbel's distribution, loc - scale log(e), e exponential.
 
     >>> import graphad as ga

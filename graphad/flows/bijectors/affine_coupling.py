@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphad.flows.bijectors.coupling import Coupling
 from graphad.flows.transformers import AffineTransformer, ShiftTransformer
 
@@ -27,7 +29,7 @@ class AffineCoupling(Coupling):
     True
     """
 
-    def __init__(self, event_shape, conditioner=None, mask="half", flip=False, key=None,
+    def __init__(self, event_shape, conditioner=None, mask: Any = "half", flip=False, key=None,
                  hidden=(64, 64), activation="relu", context=0, dtype="float64", bound=5.0,
                  volume_preserving=False):  # fmt: skip
         transformer = ShiftTransformer() if volume_preserving else AffineTransformer(bound)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.conditioner import MLP
@@ -19,7 +21,7 @@ class Coupling(Bijector):
     children = ("conditioner",)
     settings = ("_event", "mask", "transformer")
 
-    def __init__(self, event_shape, transformer, conditioner=None, mask="half", flip=False,
+    def __init__(self, event_shape, transformer, conditioner=None, mask: Any = "half", flip=False,
                  key=None, hidden=(64, 64), activation="relu", context=0,
                  dtype="float64"):  # fmt: skip
         event = as_shape(type(self).__name__, event_shape)

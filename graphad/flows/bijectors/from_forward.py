@@ -109,10 +109,12 @@ forward pass
     def _newton(self, y, *params):
         """The solution for one event, by Newton's method on all of its elements."""
 
-        def gap(x):
+        def gap(x: Any):
             return self.f(x, *params).reshape(y.shape) - y
 
-        found = ga.root(gap, y.reshape(self._event), tolerance=8 * float(np.finfo(y.dtype).eps))
+        found: Any = ga.root(
+            gap, y.reshape(self._event), tolerance=8 * float(np.finfo(y.dtype).eps)
+        )
         return found.astype(y.dtype)
 
     def _by_levels(self, y):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,8 @@ def rotation(key, d: int):
 
     q, r = np.linalg.qr(ga.random.normal(key, (d, d)))
     q = q * np.sign(np.diagonal(r))
-    p, lower, upper = scipy.linalg.lu(q)
+    factors: Any = scipy.linalg.lu(q)
+    p, lower, upper = factors
     # A negative pivot is a row of the other sign: still orthogonal, and with a positive diagonal.
     signs = np.sign(np.diagonal(upper))
     lower, upper = lower * signs * signs[:, None], upper * signs[:, None]

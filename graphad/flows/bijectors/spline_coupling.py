@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphad.flows.bijectors.coupling import Coupling
 from graphad.flows.transformers import SplineTransformer
 
@@ -21,7 +23,7 @@ class SplineCoupling(Coupling):
     True
     """
 
-    def __init__(self, event_shape, conditioner=None, mask="half", flip=False, key=None,
+    def __init__(self, event_shape, conditioner=None, mask: Any = "half", flip=False, key=None,
                  hidden=(64, 64), activation="relu", context=0, dtype="float64", bins=8,
                  interval=5.0):  # fmt: skip
         super().__init__(event_shape, SplineTransformer(bins, interval), conditioner, mask, flip,
