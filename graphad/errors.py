@@ -120,6 +120,10 @@ class WeightError(GraphadError, ValueError):
     """Weights that nothing can be drawn by."""
 
 
+class ParameterError(GraphadError, ValueError):
+    """A parameter outside of what its distribution allows."""
+
+
 class NoDeviceError(GraphadError, RuntimeError):
     """A call for a GPU where there is none, or nothing to reach it with."""
 

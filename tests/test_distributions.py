@@ -178,6 +178,18 @@ def test_frozen_pickled_and_replaced():
         d.replace({"loc": np.ones(4)})
 
 
+def test_parameters_that_are_not_allowed():
+    for make in (flows.Normal, flows.Logistic, lambda m, s: flows.StudentT(3.0, m, s),
+                 lambda m, s: flows.MultivariateNormalDiag(np.zeros(2), s)):  # fmt: skip
+        for wrong in (-1.0, 0.0, np.nan):
+            with pytest.raises(ga.errors.ParameterError, match="scale must be positive"):
+                make(0.0, wrong)
+    loc = ga.grad(lambda s: flows.Normal(0.0, s).log_prob(1.0))(
+        2.0
+    )  # traced values are not looked at
+    assert np.isclose(loc, -0.5 + 0.125)
+
+
 def test_within_functions():
     density = ga.function(lambda loc, x: flows.Normal(loc, 1.0).log_prob(x).sum())
     x = np.linspace(-1, 1, 5)

@@ -72,7 +72,19 @@ def test_density_integrates_to_one_after_training():
     np.testing.assert_allclose(draws.std(0), x.std(0), rtol=0.1)
 
 
-def test_one_dimension_and_its_quantiles():
+def test_one_dimension_after_training():
+    x = np.concatenate([RNG.normal(-2, 0.5, (500, 1)), RNG.normal(1.5, 0.3, (500, 1))])
+    flow = flows.NSF((1,), transforms=2, hidden=(8,), key=KEY, bins=12, autoregressive=True)
+    flow, _ = flow.fit(x, key=KEY, steps=400, learning_rate=0.02, progress=False)
+    grid = np.linspace(-8, 8, 8001)
+    density = np.exp(flow.log_prob(grid[:, None]))
+    assert abs(np.trapezoid(density, grid) - 1) < 1e-4
+    assert density[np.abs(grid + 2).argmin()] > 4 * density[np.abs(grid).argmin()]
+    below = np.trapezoid(density[grid < 0], grid[grid < 0])
+    assert abs((flow.sample(KEY, (20_000,)) < 0).mean() - below) < 0.02
+
+
+def test_a_slice_of_two_dimensions():
     flow = flows.NSF((2,), transforms=1, hidden=(8,), key=KEY, bins=6)
     flow = flow.replace({n: p + 0.5 * RNG.normal(size=p.shape) for n, p in flow.params.items()})
     grid = np.linspace(-8, 8, 4001)

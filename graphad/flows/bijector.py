@@ -13,7 +13,7 @@ import numpy as np
 import graphad as ga
 from graphad.flows.distribution import bound
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fitted, over
+from graphad.flows.shapes import as_value, fitted, over, together
 
 
 class Bijector(Part):
@@ -117,5 +117,5 @@ def event_log_det(log_det, bijector: Bijector, x, event_axes: int):
     inner = len(bijector.event_shape)
     shape = tuple(x.shape)[: len(x.shape) - inner]
     if tuple(log_det.shape) != shape:
-        log_det = np.broadcast_to(log_det, np.broadcast_shapes(tuple(log_det.shape), shape))
+        log_det = np.broadcast_to(log_det, together(tuple(log_det.shape), shape))
     return over(log_det, event_axes - inner)

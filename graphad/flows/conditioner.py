@@ -12,6 +12,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError, TraceError
 from graphad.flows.part import Constant, Part
+from graphad.flows.shapes import together
 
 
 def relu(x):
@@ -69,6 +70,11 @@ def dense(key, inputs: int, outputs: int, dtype, last: bool) -> dict[str, Any]:
     return {"weight": weight, "bias": np.zeros(outputs, dtype)}
 
 
+def widths(hidden) -> tuple[int, ...]:
+    """Widths of hidden layers; one integer is one layer."""
+    return (int(hidden),) if isinstance(hidden, (int, np.integer)) else tuple(hidden)
+
+
 class MLP(Part):
     """A perceptron: activation(x W + b) in each layer but the last, which is x W + b.
 
@@ -92,7 +98,15 @@ class MLP(Part):
         self._set(layers=tuple(layers), activation=as_activation(activation))
 
     def __call__(self, x, context=None):
-        return _network(self, joined(x, context))
+        whole, inputs = joined(x, context), self.layers[0]["weight"].shape[0]
+        if whole.shape[-1] != inputs:
+            given = "no context" if context is None else f"a context of {context.shape[-1]}"
+            raise ShapeError("MLP", "the inputs are not those that it was made for",
+                             expected=f"{inputs} features, the context's included",
+                             got=f"{x.shape[-1]} and {given}",
+                             fix="flow.log_prob(x, context=c) for a flow that was made with "
+                             "context=n")  # fmt: skip
+        return _network(self, whole)
 
     def _apply(self, x):
         for layer in self.layers[:-1]:
@@ -110,7 +124,7 @@ def joined(x, context):
     if context is None:
         return x
     try:
-        lead = np.broadcast_shapes(tuple(x.shape[:-1]), tuple(context.shape[:-1]))
+        lead = together(tuple(x.shape[:-1]), tuple(context.shape[:-1]))
     except ValueError:
         raise ShapeError("context", "its axes before the last are not those of the values",
                          expected=f"shape {(*x.shape[:-1], context.shape[-1])}",
@@ -139,7 +153,7 @@ class MaskedMLP(Part):
     def __init__(self, key, features: int, hidden=(64, 64), groups=1, context=0,
                  activation="relu", dtype="float64"):  # fmt: skip
         degrees = [np.arange(features)]
-        lowest = -1 if context else 0
+        lowest, hidden = -1 if context else 0, widths(hidden)
         for width in hidden:
             several = np.arange(width) % max(features - 1 - lowest, 1)
             degrees.append(lowest + np.sort(several))

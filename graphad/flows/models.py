@@ -31,7 +31,10 @@ def _keys(name: str, key, count: int):
     if key is None:
         raise ShapeError(name, "its weights are drawn at random", expected="a key", got="none",
                          fix=f"{name}(event_shape=(8,), key=ga.random.key(0))")  # fmt: skip
-    return ga.random.split(key, max(count, 1))
+    if count < 1:
+        raise ShapeError(name, "a flow has layers", expected="transforms of 1 or more",
+                         got=str(count), fix="transforms=8")  # fmt: skip
+    return ga.random.split(key, count)
 
 
 def _flow(event, parts, dtype) -> TransformedDistribution:

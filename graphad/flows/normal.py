@@ -9,8 +9,8 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.distribution import Distribution
-from graphad.flows.part import as_parameter
-from graphad.flows.shapes import as_shape, over
+from graphad.flows.part import as_parameter, positive
+from graphad.flows.shapes import as_shape, over, together
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -19,7 +19,7 @@ def shape_together(operation: str, **parameters) -> tuple[int, ...]:
     """The shape that parameters broadcast to."""
     shapes = {n: tuple(p.shape) for n, p in parameters.items()}
     try:
-        return np.broadcast_shapes(*shapes.values())
+        return together(*shapes.values())
     except ValueError:
         got = ", ".join(f"{n}: {s}" for n, s in shapes.items())
         raise ShapeError(operation, "the parameters do not broadcast", expected="equal "
@@ -80,6 +80,7 @@ class Normal(Distribution):
     def __init__(self, loc=0.0, scale=1.0, dtype=None):
         loc, scale = (as_parameter("Normal", p, dtype) for p in (loc, scale))
         shape_together("Normal", loc=loc, scale=scale)
+        positive("Normal", scale=scale)
         self._set(loc=loc, scale=scale)
 
     @property
@@ -90,7 +91,7 @@ class Normal(Distribution):
     @property
     def batch_shape(self):
         """Shape of loc and scale together."""
-        return np.broadcast_shapes(self.loc.shape, self.scale.shape)
+        return together(self.loc.shape, self.scale.shape)
 
     def _log_prob(self, x, context):
         z = (x - self.loc) / self.scale
@@ -134,17 +135,18 @@ class MultivariateNormalDiag(Distribution):
         if len(shape_together(name, loc=loc, scale=scale)) == 0:
             raise ShapeError(name, "a vector needs an axis", expected="loc of shape (..., d)",
                              got="shape ()", fix="np.zeros(d), or Normal")  # fmt: skip
+        positive(name, scale=scale)
         self._set(loc=loc, scale=scale)
 
     @property
     def event_shape(self):
         """(d,)."""
-        return np.broadcast_shapes(self.loc.shape, self.scale.shape)[-1:]
+        return together(self.loc.shape, self.scale.shape)[-1:]
 
     @property
     def batch_shape(self):
         """The axes of loc and scale before the last."""
-        return np.broadcast_shapes(self.loc.shape, self.scale.shape)[:-1]
+        return together(self.loc.shape, self.scale.shape)[:-1]
 
     def _log_prob(self, x, context):
         z = (x - self.loc) / self.scale
@@ -198,14 +200,14 @@ class MultivariateNormalTril(Distribution):
     @property
     def batch_shape(self):
         """The axes of loc before the last, and of scale_tril before its last two."""
-        return np.broadcast_shapes(self.loc.shape[:-1], self.scale_tril.shape[:-2])
+        return together(self.loc.shape[:-1], self.scale_tril.shape[:-2])
 
     def _log_scale(self):
         return np.log(np.diagonal(self.scale_tril, axis1=-2, axis2=-1)).sum(-1)
 
     def _solve(self, vectors):
         """L⁻¹ of each vector, by forward substitution."""
-        lead = np.broadcast_shapes(vectors.shape[:-1], self.scale_tril.shape[:-2])
+        lead = together(vectors.shape[:-1], self.scale_tril.shape[:-2])
         d = vectors.shape[-1]
         if len(self.scale_tril.shape) == 2:  # one factor for all: they are its right-hand sides
             rows = np.broadcast_to(vectors, (*lead, d)).reshape((math.prod(lead), d))
@@ -231,7 +233,7 @@ class MultivariateNormalTril(Distribution):
         if not isinstance(other, MultivariateNormalTril):
             return super()._kl(other)
         d = self.event_shape[0]
-        lead = np.broadcast_shapes(self.batch_shape, other.batch_shape)
+        lead = together(self.batch_shape, other.batch_shape)
         theirs = np.broadcast_to(other.scale_tril, (*lead, d, d))
         ours = np.broadcast_to(np.tril(self.scale_tril), (*lead, d, d))
         ratio = ga.linalg.solve_triangular(theirs, ours, lower=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import graphad as ga
-from graphad.errors import DTypeError, ShapeError
+from graphad.errors import DTypeError, ParameterError, ShapeError
 
 KINDS: dict[str, type[Part]] = {}
 
@@ -52,16 +52,8 @@ class Part:
         self.__dict__.update(fields)
 
     def __repr__(self):
-        shown = [f"{n}={getattr(self, n)!r}" for n in self.settings
-                 if getattr(self, n) is not None]  # fmt: skip
-        for name in self.children:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if hasattr(value, "shape") and hasattr(value, "dtype"):
-                shown.append(f"{name}={value.dtype}{list(value.shape)}")
-            else:
-                shown.append(f"{name}={value!r}")
+        fields = [(n, self.__dict__.get(n)) for n in (*self.settings, *self.children)]
+        shown = [f"{n.lstrip('_')}={_shown(v)}" for n, v in fields if v is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
@@ -91,6 +83,17 @@ class Part:
                     fix="an array of the shape that .params has",
                 )  # fmt: skip
         return _replaced(self, "", {**known, **params})
+
+
+def _shown(value) -> str:
+    """A field in a `repr`, arrays as their dtype and shape."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_shown(v)}" for k, v in value.items()) + "}"
+    if type(value) is tuple:
+        return "(" + ", ".join(map(_shown, value)) + ("," if len(value) == 1 else "") + ")"
+    return repr(value)
 
 
 def _flattened(part: Part):
@@ -165,6 +168,15 @@ class Constant:
 
     def __repr__(self):
         return f"Constant({self.array.dtype}{list(self.array.shape)})"
+
+
+def positive(operation: str, **parameters) -> None:
+    """Raise where a parameter that is known has an element that is not positive."""
+    for name, value in parameters.items():
+        if not hasattr(value, "spec") and not (value > 0).all():
+            raise ParameterError(operation, f"{name} must be positive", expected=f"{name} > 0",
+                                 got=f"{name} with {np.min(value):.6g} in it",
+                                 fix=f"np.abs({name}), or np.exp of a free parameter")  # fmt: skip
 
 
 def as_parameter(operation: str, value, dtype=None):

@@ -50,7 +50,7 @@ def fit(operation: str, x, event_shape, batch_shape=()):
         problem = "the value's last axes are not the event shape"
     else:
         try:
-            np.broadcast_shapes(leading, tuple(batch_shape))
+            together(leading, tuple(batch_shape))
         except ValueError:
             problem = "the value's axes before the event do not fit the batch shape"
     if problem is None:
@@ -92,6 +92,21 @@ def advice(shape, event_shape) -> str:
     if sorted(shape[-len(event_shape) :]) == sorted(event_shape) and event_shape:
         return "np.moveaxis, so that the event's axes come last, in its order"
     return f"values whose last axes are {event_shape}"
+
+
+def together(*shapes) -> tuple:
+    """The shape that shapes broadcast to; their dims may be symbolic. Raises ValueError."""
+    if all(isinstance(d, int) for shape in shapes for d in shape):
+        return np.broadcast_shapes(*shapes)
+    whole: list = []
+    for shape in shapes:
+        whole = [1] * (len(shape) - len(whole)) + whole
+        for k in range(1, len(shape) + 1):
+            if whole[-k] == 1:
+                whole[-k] = shape[-k]
+            elif shape[-k] != 1 and shape[-k] != whole[-k]:
+                raise ValueError(f"{shape[-k]} and {whole[-k]}")
+    return tuple(whole)
 
 
 def over(log_density, axes: int):

@@ -11,7 +11,7 @@ from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector, event_log_det
 from graphad.flows.distribution import Distribution
 from graphad.flows.part import as_parameter
-from graphad.flows.shapes import over
+from graphad.flows.shapes import over, together
 
 
 class TransformedDistribution(Distribution):
@@ -55,7 +55,7 @@ class TransformedDistribution(Distribution):
     @property
     def batch_shape(self):
         """Those of the base and of the bijector together."""
-        return np.broadcast_shapes(tuple(self.base.batch_shape), tuple(self.bijector.batch_shape))
+        return together(tuple(self.base.batch_shape), tuple(self.bijector.batch_shape))
 
     @property
     def dtype(self):
@@ -212,7 +212,7 @@ class Mixture(Distribution):
     @property
     def batch_shape(self):
         """That of the components without its last axis."""
-        return np.broadcast_shapes(tuple(self.components.batch_shape[:-1]),
+        return together(tuple(self.components.batch_shape[:-1]),
                                    tuple(self.logits.shape[:-1]))  # fmt: skip
 
     @property

@@ -9,7 +9,8 @@ import numpy as np
 import graphad as ga
 from graphad.flows.distribution import Distribution
 from graphad.flows.normal import shape_together
-from graphad.flows.part import as_parameter
+from graphad.flows.part import as_parameter, positive
+from graphad.flows.shapes import together
 
 
 class _Located(Distribution):
@@ -21,6 +22,7 @@ class _Located(Distribution):
         name = type(self).__name__
         loc, scale = (as_parameter(name, p, dtype) for p in (loc, scale))
         shape_together(name, loc=loc, scale=scale)
+        positive(name, scale=scale)
         self._set(loc=loc, scale=scale)
 
     @property
@@ -31,7 +33,7 @@ class _Located(Distribution):
     @property
     def batch_shape(self):
         """Shape of the parameters together."""
-        return np.broadcast_shapes(*[p.shape for p in self.params.values()])
+        return together(*[p.shape for p in self.params.values()])
 
 
 class Uniform(Distribution):
@@ -57,7 +59,7 @@ class Uniform(Distribution):
     @property
     def batch_shape(self):
         """Shape of the bounds together."""
-        return np.broadcast_shapes(self.low.shape, self.high.shape)
+        return together(self.low.shape, self.high.shape)
 
     def _log_prob(self, x, context):
         inside = (x >= self.low) & (x < self.high)
@@ -115,6 +117,7 @@ class StudentT(Distribution):
     def __init__(self, df, loc=0.0, scale=1.0, dtype=None):
         df, loc, scale = (as_parameter("StudentT", p, dtype) for p in (df, loc, scale))
         shape_together("StudentT", df=df, loc=loc, scale=scale)
+        positive("StudentT", df=df, scale=scale)
         self._set(df=df, loc=loc, scale=scale)
 
     @property
@@ -125,7 +128,7 @@ class StudentT(Distribution):
     @property
     def batch_shape(self):
         """Shape of the parameters together."""
-        return np.broadcast_shapes(self.df.shape, self.loc.shape, self.scale.shape)
+        return together(self.df.shape, self.loc.shape, self.scale.shape)
 
     def _normaliser(self):
         half = 0.5 * self.df

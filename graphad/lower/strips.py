@@ -17,6 +17,7 @@ from graphad.lower.program import CHUNKED, Loop, Nest, Product, Program, Stateme
 
 FEWEST_ROWS = 512
 STRIP_BYTES = 1024 * 1024  # what a strip of all operands of one region should take
+MOST_LOCAL = 1024 * 1024  # bytes of the buffers of a strip
 SHORTEST, LONGEST = 64, 512  # rows of a strip
 MOST_WEIGHTS = 512 * 1024  # bytes of a matrix that is read again for each strip
 MOST_SUMMED = 16 * 1024  # bytes of a sum over rows
@@ -257,13 +258,18 @@ def _with_locals(program: Program) -> Program:
                     row_of[b] = row
             for b in inner.reads() | inner.writes():
                 life[b] = (life.get(b, (step, step))[0], step)
-        sizes = {b: aligned(row * region.strip * buffers[b].spec.dtype.itemsize)
-                 for b, row in row_of.items()}  # fmt: skip
-        offsets, total = pack({b: life[b] for b in row_of}, sizes)
+        strip, widths = region.strip, {b: row * buffers[b].spec.dtype.itemsize
+                                       for b, row in row_of.items()}  # fmt: skip
+        while True:
+            sizes = {b: aligned(width * strip) for b, width in widths.items()}
+            offsets, total = pack({b: life[b] for b in row_of}, sizes)
+            if total <= MOST_LOCAL or strip <= SHORTEST:
+                break
+            strip //= 2
         for b in row_of:
             buffers[b] = replace(buffers[b], kind="row")
         inner = replace(region.program, offsets=offsets, arena_bytes=total)
-        regions[k] = replace(region, program=inner, row_of=row_of)
+        regions[k] = replace(region, program=inner, row_of=row_of, strip=strip)
     made = tuple(
         replace(r, program=replace(r.program, buffers=tuple(buffers)))
         if isinstance(r, Strips) else r for r in regions

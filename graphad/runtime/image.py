@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphad.emit.kernel import CONTROL, SPLIT_WORK, Inner, Kernel
-from graphad.lower.memory import ALIGNMENT, aligned
 from graphad.lower.program import Product, Program, Strips
-from graphad.lower.strips import sums_rows
 from graphad.runtime import executor as x
+from graphad.runtime import products
 from graphad.runtime.build import build, cores, kernel_address
-from graphad.runtime.functions import blas_threads, lapack_address
+from graphad.runtime.places import Place, later, room
+from graphad.runtime.products import strips_memory
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim, size_of
 
@@ -32,13 +31,6 @@ def _addresses() -> tuple[int, int, int, int]:
         kernel_address(x.FINISH_SOURCE),
     )
 
-
-def _gemm(code: str) -> int:
-    return lapack_address({"f8": "dgemm", "f4": "sgemm"}[code])
-
-
-PRODUCT_SPEED = 8  # multiplications and additions in a tenth of a nanosecond
-PRODUCT_GRAIN = 16  # rows or columns that a thread has a multiple of
 
 _free = ctypes.CDLL(None).free
 _free.argtypes = [ctypes.c_void_p]
@@ -65,15 +57,6 @@ class Image:
         pool = int(self.data[pool_at])
         if pool:
             free(pool)
-
-
-class Place(NamedTuple):
-    """Where a buffer is: bytes beyond the address in a slot, and the list that its relocations go
-    to (the image's own, or that of the loop that moves it)."""
-
-    slot: int
-    offset: Any
-    moved: list[tuple[int, int, Any]]
 
 
 class Writer:
@@ -216,7 +199,7 @@ class Scope:
             else:
                 getattr(self, f"_{type(region).__name__.lower()}")(region, kernel)
 
-    def _step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1, address=0):
+    def step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1, address=0):
         address = address or kernel_address(source, self.keep)
         step = StepAt(address, table, stop, work, grain, region)
         self.writer.groups[self.group].append(step)
@@ -230,163 +213,17 @@ class Scope:
             self.writer.follow(self.places[buffer], offset * size)
         for value in integers:
             self.writer.put(value)
-        self._step(source, table, region, stop, work, grain, address)
+        self.step(source, table, region, stop, work, grain, address)
 
     def _fill(self, region, kernel):
         size = self.program.buffers[region.buffer].bytes
         self._add(x.FILL_SOURCE, ((region.buffer, 0),), (size,), region)
 
     def _product(self, region, kernel):
-        """A matrix product; threads share its batch, its rows or its columns."""
-        table = len(self.writer.data)
-        if region.batch != 1:
-            kind, stop = x.BY_PRODUCT, region.batch
-        elif isinstance(region.m, int) and isinstance(region.n, int) and region.m < region.n:
-            kind, stop = x.BY_COLUMN, region.n
-        else:
-            kind, stop = x.BY_ROW, region.m
-        self._product_table(region, kind, lambda b: self.writer.follow(self.places[b]))
-        grain = 1 if kind == x.BY_PRODUCT else PRODUCT_GRAIN
-        self._step(x.PRODUCT_SOURCE, table, region, stop, product_work(region), grain)
+        products.product(self, region)
 
-    def _product_table(self, region, kind, place_of, chunk=0):
-        """The table of a matrix product (see PRODUCT_SOURCE); `place_of` puts an address."""
-        w = self.writer
-        dtype = self.program.buffers[region.c].spec.dtype
-        item, one = dtype.itemsize, _bits(1.0, dtype)
-        rows = (ord("T" if region.b_turned else "N"), ord("T" if region.a_turned else "N"))
-        a_lead, b_lead, c_lead = region.leads
-        values = [*rows, region.n, region.m, region.k, one, b_lead, a_lead, _bits(0.0, dtype),
-                  c_lead]  # fmt: skip
-        operands = {6: region.b, 8: region.a, 11: region.c}
-        at = len(w.data) + 25  # behind the table
-        scalars = iter(range(at, at + len(values)))
-        for k in range(13):
-            if k in operands:
-                place_of(operands[k])
-            else:
-                w.follow(Place(x.SELF, 8 * next(scalars), w.relocations))
-        a_step, b_step, c_step = (s * item for s in region.steps)
-        if kind == x.BY_PRODUCT:
-            units = (b_step, a_step, c_step)
-        elif kind == x.BY_ROW:
-            units = (0, item if region.a_turned else a_lead * item, c_lead * item)
-        elif kind == x.BY_COLUMN:
-            units = (b_lead * item if region.b_turned else item, 0, item)
-        else:
-            units = (b_lead * item, a_lead * item, region.m * c_lead * item)
-        calls = blas_threads() if w.data[x.THREADS] > 1 else (0, 0)
-        for value in (_gemm(f"f{item}"), region.batch, b_step, a_step, c_step, kind, *units,
-                      *calls, chunk):  # fmt: skip
-            w.put(value)
-        assert len(w.data) == at
-        for value in values:
-            w.put(value)
-
-    # -- strips -----------------------------------------------------------------------------------
     def _strips(self, region, kernel):
-        """The tables of the regions, and what of them is different for each strip and thread."""
-        w, (kernels,), program = self.writer, kernel.programs, region.program
-        rooms, places = max(w.data[x.THREADS], 1), strips_memory(region)
-        parts = {k: Place(x.ARENA, self.end + at, w.relocations) for k, at in places.items()
-                 if k >= 0}  # fmt: skip
-        start, own, steps, work = len(w.data), [], [], 0
-        for k, (inner, its) in enumerate(zip(program.regions, kernels, strict=True)):
-            at, rows = len(w.data) - start, 1
-            if k in parts:
-                address = self._row_sums(inner, region, parts[k], start, own)
-                work += product_work(inner) if isinstance(inner, Product) else its.work
-            elif isinstance(inner, Product):
-                self._product_table(inner, x.BY_ROW,
-                                    lambda b: self._row_pointer(b, region, start, own))  # fmt: skip
-                address = kernel_address(x.PRODUCT_SOURCE)
-                work += product_work(inner)
-            else:
-                for b, offset in its.pointers:
-                    self._row_pointer(b, region, start, own, offset)
-                for value in its.integers:
-                    w.put(value)
-                assert not its.totals and its.stop % region.rows == 0
-                address, rows = kernel_address(its.source, self.keep), its.stop // region.rows
-                work += its.work
-            steps.append((address, at, rows))
-        self._strips_step(region, steps, own, start, rooms, places[-1], work)
-        for k, place in parts.items():
-            self._chunks(program.regions[k], region, place)
-
-    def _strips_step(self, region, steps, own, start, rooms, first, work):
-        w = self.writer
-        words = len(w.data) - start
-        room_bytes = aligned(8 * words) + region.program.arena_bytes
-        memory = Place(x.ARENA, self.end + first, w.relocations)
-        w.arena_bytes = later(w.arena_bytes, self.end + first + rooms * room_bytes)
-        lists = []
-        for entries in (steps, own):
-            lists += [len(entries), len(w.data)]
-            for value in (v for entry in entries for v in entry):
-                w.put(value)
-        taken = len(w.data)
-        w.data += [0] * rooms
-
-        def own_address(slot):
-            w.follow(Place(x.SELF, 8 * slot, w.relocations))
-
-        table = len(w.data)
-        own_address(start)
-        for value in (words, region.program.arena_bytes, region.strip, lists[0]):
-            w.put(value)
-        own_address(lists[1])
-        w.put(lists[2])
-        own_address(lists[3])
-        own_address(taken)
-        w.follow(memory)
-        for value in (room_bytes, rooms):
-            w.put(value)
-        self._step(x.STRIPS_SOURCE, table, region, region.rows, work, region.chunk)
-
-    def _row_sums(self, inner, region, place, start, own) -> int:
-        """The table of a sum over the rows, of which each chunk has its part; its function."""
-        w = self.writer
-        if isinstance(inner, Product):
-            at = {inner.a: None, inner.b: None}
-
-            def place_of(b):
-                if b in at:
-                    self._row_pointer(b, region, start, own)
-                else:
-                    w.follow(place)
-
-            self._product_table(inner, x.BY_TERM, place_of, region.chunk)
-            return kernel_address(x.PRODUCT_SOURCE)
-        (load,), (store,) = inner.body, inner.stores
-        self._row_pointer(load.buffer, region, start, own, load.at.offset)
-        w.put(load.at.strides[0])
-        w.follow(place)
-        w.put(inner.space[1])
-        w.put(region.chunk)
-        dtype = self.program.buffers[store.buffer].spec.dtype
-        return kernel_address(x.row_sum_source(f"f{dtype.itemsize}"))
-
-    def _chunks(self, inner, region, place):
-        """The step that adds up the chunks of a sum."""
-        (out,) = inner.writes()
-        w, spec = self.writer, self.program.buffers[out].spec
-        table = len(w.data)
-        w.follow(place)
-        w.follow(self.places[out])
-        w.put(spec.size)
-        w.put(-(-region.rows // region.chunk))
-        self._step(x.chunks_source(f"f{spec.dtype.itemsize}"), table, region)
-
-    def _row_pointer(self, b, region, start, own, offset=0):
-        """An address, of which a loop counts rows from the first of all."""
-        w = self.writer
-        item = self.program.buffers[b].spec.dtype.itemsize
-        if b not in region.row_of:
-            w.follow(self.places[b], offset * item)
-            return
-        here = region.program.offsets[b] + offset * item
-        own.append((w.put(0) - start, here, region.row_of[b] * item))
+        products.strips(self, region, kernel)
 
     # -- control flow ----------------------------------------------------------------------------
     def _inside(self, program: Program, kernels: list, start) -> Scope:
@@ -417,7 +254,7 @@ class Scope:
         w.put(len(scopes))
         for scope in scopes:
             w.group_at(scope.group)
-        self._step(x.CHOICE_SOURCE, table, region)
+        self.step(x.CHOICE_SOURCE, table, region)
 
     def _repeat(self, region, kernel):
         w, moved = self.writer, []
@@ -477,44 +314,7 @@ class Scope:
             w.data += [0, 0]
         for value in (answer_at, taken, *[v for pair in lists for v in pair]):
             w.put(value)
-        self._step(x.REPEAT_SOURCE, table, region)
-
-
-def product_work(region: Product) -> Any:
-    """About how many tenths of a nanosecond a product takes."""
-    work = 2 * region.m * region.n * region.k * region.batch
-    return work // PRODUCT_SPEED if isinstance(work, int) else work
-
-
-def strips_memory(region: Strips) -> dict[int, int]:
-    """Where in a region's memory the chunks of each of its sums lie, and at -1 their end, from
-    where on each thread has its own."""
-    found, total = {}, 0
-    for k, inner in enumerate(region.program.regions):
-        if sums_rows(inner, region.rows):
-            (out,) = inner.writes()
-            found[k] = total
-            chunks = -(-region.rows // region.chunk)
-            total += aligned(chunks * region.program.buffers[out].bytes)
-    return found | {-1: total}
-
-
-def room(size) -> Any:
-    """Bytes that hold so many, aligned."""
-    return aligned(size) if isinstance(size, int) else size + ALIGNMENT
-
-
-def later(a, b) -> Any:
-    """The larger of two places, or what is beyond both."""
-    if isinstance(a, int) and isinstance(b, int):
-        return max(a, b)
-    return b if isinstance(a, int) and a == 0 else a + b
-
-
-def _bits(value: float, dtype) -> int:
-    if dtype.itemsize == 8:
-        return struct.unpack("<q", struct.pack("<d", value))[0]
-    return struct.unpack("<i", struct.pack("<f", value))[0]
+        self.step(x.REPEAT_SOURCE, table, region)
 
 
 def threads_for(parallel) -> int:

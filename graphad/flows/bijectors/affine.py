@@ -7,7 +7,7 @@ import numpy as np
 from graphad.flows.bijector import Bijector
 from graphad.flows.normal import shape_together
 from graphad.flows.part import as_parameter
-from graphad.flows.shapes import as_shape, over
+from graphad.flows.shapes import as_shape, over, together
 
 
 class Affine(Bijector):
@@ -39,7 +39,7 @@ class Affine(Bijector):
     @property
     def batch_shape(self):
         """The axes of the parameters before the event."""
-        whole = np.broadcast_shapes(self.loc.shape, self.scale.shape)
+        whole = together(self.loc.shape, self.scale.shape)
         return whole[: len(whole) - len(self._event)] if len(whole) > len(self._event) else ()
 
     def _log_det(self, x):

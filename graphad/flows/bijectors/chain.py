@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.shapes import together
 
 
 class Chain(Bijector):
@@ -60,7 +59,7 @@ class Chain(Bijector):
         for p, axes in zip(self.parts, self._axes(), strict=True):
             shape = tuple(p.batch_shape)
             extra = axes - len(p.event_shape)
-            found = np.broadcast_shapes(found, shape[: len(shape) - extra] if extra else shape)
+            found = together(found, shape[: len(shape) - extra] if extra else shape)
         return found
 
     def _axes(self):

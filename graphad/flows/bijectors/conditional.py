@@ -9,7 +9,8 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.conditioner import MLP
+from graphad.flows.conditioner import MLP, widths
+from graphad.flows.shapes import together
 
 
 class Conditional(Bijector):
@@ -36,7 +37,7 @@ class Conditional(Bijector):
                 raise ShapeError("Conditional", "the network's weights are drawn at random",
                                  expected="features= and key=, or network=", got="neither",
                                  fix="Conditional(inner, 3, key=key)")  # fmt: skip
-            network = MLP(key, (features, *hidden, count), activation, dtype)
+            network = MLP(key, (features, *widths(hidden), count), activation, dtype)
         self._set(inner=inner, network=network)
 
     @property
@@ -64,7 +65,7 @@ class Conditional(Bijector):
             raise ShapeError("Conditional", "it needs a context", expected="context=",
                              got="none", fix="flow.log_prob(x, context=c)")  # fmt: skip
         shifts = self.network(context)
-        lead = np.broadcast_shapes(tuple(x.shape)[: len(x.shape) - axes], tuple(shifts.shape[:-1]))
+        lead = together(tuple(x.shape)[: len(x.shape) - axes], tuple(shifts.shape[:-1]))
         event = tuple(x.shape)[len(x.shape) - axes :]
         if not lead:
             return getattr(self._at(shifts), method)(x, None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.conditioner import MLP
+from graphad.flows.conditioner import MLP, widths
 from graphad.flows.masks import Mask, mask_of
 from graphad.flows.shapes import as_shape, over
 
@@ -31,7 +31,7 @@ class Coupling(Bijector):
                 raise ShapeError(type(self).__name__, "the conditioner's weights are random",
                                  expected="key= or conditioner=", got="neither",
                                  fix="key=ga.random.key(0)")  # fmt: skip
-            sizes = (len(mask.kept) + context, *hidden, transformer.count * len(mask.moved))
+            sizes = (len(mask.kept) + context, *widths(hidden), transformer.count * len(mask.moved))
             conditioner = MLP(key, sizes, activation, dtype)
         self._set(conditioner=conditioner, _event=event, mask=mask, transformer=transformer)
 

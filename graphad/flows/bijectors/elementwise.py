@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 import graphad as ga
-from graphad.errors import GraphadError, TraceError
+from graphad.errors import TraceError
 from graphad.flows.bijector import Bijector
 from graphad.flows.monotone import slope_of, solved
 from graphad.flows.part import as_parameter
+from graphad.flows.shapes import together
 
 
 class Elementwise(Bijector):
@@ -68,7 +69,7 @@ class Elementwise(Bijector):
     @property
     def batch_shape(self):
         """That of the parameters."""
-        return np.broadcast_shapes(*[tuple(p.shape) for p in self.parameters])
+        return together(*[tuple(p.shape) for p in self.parameters])
 
     def _log_slope(self, x):
         if self.meaning.log_slope is not None:
@@ -82,7 +83,7 @@ class Elementwise(Bijector):
         if self.meaning.inverse is not None:
             x = self.meaning.inverse(y, *self.parameters)
         else:
-            y = np.broadcast_to(y, np.broadcast_shapes(tuple(y.shape), self.batch_shape))
+            y = np.broadcast_to(y, together(tuple(y.shape), self.batch_shape))
             y = y.astype(np.result_type(y.dtype, *[p.dtype for p in self.parameters]))
             x = solved(self.f, y, self.parameters, self.domain)
         return x, -self._log_slope(x)
@@ -120,15 +121,14 @@ def _probe(f, x, parameters):
     column = [np.asarray(p)[..., None] for p in parameters]
 
     def run(x, *column):
-        shape = np.broadcast_shapes(x.shape, *[c.shape for c in column])
+        shape = together(x.shape, *[c.shape for c in column])
         return slope_of(f, np.broadcast_to(x, shape), column)
 
     try:
         return ga.function(run)(x, *column)
-    except GraphadError:
-        raise
     except Exception as problem:
-        raise TraceError("Elementwise", "f cannot be evaluated on arrays", got=str(problem),
+        what = str(problem).split("\n")[0]
+        raise TraceError("Elementwise", "f cannot be evaluated on arrays", got=what,
                          expected="a function of NumPy code, for arrays of any shape",
                          fix="np.tanh in place of math.tanh") from problem  # fmt: skip
 

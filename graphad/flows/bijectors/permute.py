@@ -91,5 +91,4 @@ def as_slice(order) -> slice | None:
 
 def nothing(x, event_shape):
     """A log-det of zeros."""
-    shape = tuple(x.shape)
-    return np.zeros(shape[: len(shape) - len(event_shape)], x.dtype)
+    return np.zeros_like(x[(..., *(0,) * len(event_shape))])

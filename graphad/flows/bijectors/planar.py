@@ -12,12 +12,14 @@ from graphad.flows.part import as_parameter
 
 
 def vector(operation: str, given, size, key, dtype):
+    """A given vector as a parameter, or a small random one."""
     if given is not None:
         return as_parameter(operation, given, dtype)
     return 0.1 * ga.random.normal(key, (size,), dtype or "float64")
 
 
 def size_of(operation: str, event_shape, key, *given) -> int:
+    """The length that the vectors and the event shape agree on."""
     known = [np.shape(g)[0] for g in given if g is not None and len(np.shape(g)) == 1]
     if event_shape is not None and len(tuple(event_shape)) == 1:
         known.append(next(iter(event_shape)))
