@@ -59,10 +59,10 @@ def test_density_integrates_to_one_after_training():
     flow = flows.RealNVP((2,), transforms=6, hidden=(32, 32), activation="tanh", key=KEY)
     x = moons(2000)
     before = flow.log_prob(x).mean()
-    flow, history = flow.fit(x, key=KEY, steps=400, batch_size=200, learning_rate=3e-3,
+    flow, history = flow.fit(x, key=KEY, steps=800, batch_size=200, learning_rate=3e-3,
                              progress=False)  # fmt: skip
     assert flow.log_prob(x).mean() > before + 1.0
-    assert len(history.loss) == 400 and history.stopped is None and history.seconds > 0
+    assert len(history.loss) == 800 and history.stopped is None and history.seconds > 0
     grid = np.linspace(-4, 5, 700)
     points = np.stack(np.meshgrid(grid, grid, indexing="ij"), -1)
     total = np.exp(flow.log_prob(points)).sum() * (grid[1] - grid[0]) ** 2

@@ -11,6 +11,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError, TraceError
+from graphad.flows.bijectors.permute import taken
 from graphad.flows.part import Constant, Part
 from graphad.flows.shapes import together
 
@@ -63,9 +64,13 @@ def applied(activation: str | Callable, x):
     return ACTIVATIONS[activation](x) if isinstance(activation, str) else activation(x)
 
 
-def dense(key, inputs: int, outputs: int, dtype, last: bool) -> dict[str, Any]:
-    """A layer with He's normal weights; the last one near zero, so a flow starts near identity."""
-    scale = 1e-2 / math.sqrt(max(inputs, 1)) if last else math.sqrt(2.0 / max(inputs, 1))
+def dense(key, inputs: int, outputs: int, dtype, scale: float = 1.0 / 3.0) -> dict[str, Any]:
+    """A layer with normal weights of deviation scale / sqrt(inputs), and biases of zero.
+
+    So small, a flow starts near its base and its conditioners near linear, from where it learns
+    faster than from He's weights with a last layer of almost zeros (docs/flows.md).
+    """
+    scale = scale / math.sqrt(max(inputs, 1))
     weight = ga.random.normal(key, (inputs, outputs), dtype) * np.dtype(dtype).type(scale)
     return {"weight": weight, "bias": np.zeros(outputs, dtype)}
 
@@ -93,8 +98,7 @@ class MLP(Part):
 
     def __init__(self, key, sizes: Sequence[int], activation="relu", dtype="float64"):
         keys = ga.random.split(key, max(len(sizes) - 1, 1))
-        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype, k == len(sizes) - 2)
-                  for k in range(len(sizes) - 1)]  # fmt: skip
+        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype) for k in range(len(sizes) - 1)]
         self._set(layers=tuple(layers), activation=as_activation(activation))
 
     def __call__(self, x, context=None):
@@ -138,8 +142,9 @@ class MaskedMLP(Part):
     """MADE: result i (of each group) depends on inputs 0 ... i - 1 and on the context alone.
 
     Germain, Gregor, Murray and Larochelle 2015. Results are `groups` numbers for each of d inputs,
-    as (..., groups * d), group by group. A hidden unit of degree m sees inputs 0 ... m, and those
-    of degree -1, which there are with a context, see the context alone.
+    as (..., groups * d), group by group. "Before" is in the `order` of the inputs, 0 ... d - 1
+    where that is None. A hidden unit of degree m sees the first m + 1 inputs, and those of degree
+    -1, which there are with a context, see the context alone.
 
     >>> import graphad as ga, numpy as np
     >>> net = ga.flows.MaskedMLP(ga.random.key(0), 3, (16,), groups=2)
@@ -148,11 +153,12 @@ class MaskedMLP(Part):
     """
 
     children = ("layers", "side")
-    settings = ("activation", "degrees", "masks")
+    settings = ("activation", "order", "degrees", "masks")
 
     def __init__(self, key, features: int, hidden=(64, 64), groups=1, context=0,
-                 activation="relu", dtype="float64"):  # fmt: skip
-        degrees = [np.arange(features)]
+                 activation="relu", dtype="float64", order=None):  # fmt: skip
+        order = tuple(range(features)) if order is None else tuple(int(k) for k in order)
+        degrees = [np.argsort(order)]
         lowest, hidden = -1 if context else 0, widths(hidden)
         for width in hidden:
             several = np.arange(width) % max(features - 1 - lowest, 1)
@@ -160,15 +166,14 @@ class MaskedMLP(Part):
         sizes = [features, *hidden, groups * features]
         masks = [before[:, None] <= after for before, after in
                  itertools.pairwise(degrees)]  # fmt: skip
-        masks.append(np.tile(degrees[-1][:, None] < np.arange(features), groups))
+        masks.append(np.tile(degrees[-1][:, None] < degrees[0], groups))
         keys = ga.random.split(key, len(sizes))
-        last = len(sizes) - 2
-        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype, k == last) for k in range(last + 1)]
+        layers = [dense(keys[k], sizes[k], sizes[k + 1], dtype) for k in range(len(sizes) - 1)]
         side = None
         if context:
-            side = dense(keys[-1], context, sizes[1], dtype, last == 0)["weight"]
+            side = dense(keys[-1], context, sizes[1], dtype)["weight"]
         self._set(layers=tuple(layers), side=side, activation=as_activation(activation),
-                  degrees=tuple(tuple(d.tolist()) for d in degrees),
+                  order=order, degrees=tuple(tuple(d.tolist()) for d in degrees),
                   masks=tuple(Constant(m.astype(dtype)) for m in masks))  # fmt: skip
 
     def __call__(self, x, context=None):
@@ -210,7 +215,9 @@ class MaskedMLP(Part):
             out = layer["bias"][columns]
             if sources:
                 known = sources[0] if len(sources) == 1 else np.concatenate(sources, -1)
-                out = known @ layer["weight"][: known.shape[-1], columns] + out
+                weight = layer["weight"][:, columns]
+                rows = self.order[: known.shape[-1]] if sources is ys else range(known.shape[-1])
+                out = known @ taken(weight, tuple(rows), -2) + out
             if k == 0 and beside is not None:
                 out = beside[..., start:stop] + out
             return out
@@ -227,15 +234,17 @@ class MaskedMLP(Part):
 
         grow(-1)
         d = len(self.degrees[0])
-        for i in range(d):
+        for i, place in enumerate(self.order):
             last = seen[-1] if len(self.layers) > 1 else ys
-            raw = units(len(self.layers) - 1, 0, 0, last, slice(i, None, d))
+            raw = units(len(self.layers) - 1, 0, 0, last, slice(place, None, d))
             raw = np.broadcast_to(raw, (*x.shape[:-1], raw.shape[-1]))
-            y, slope = move(x[..., i : i + 1], [raw[..., k : k + 1] for k in range(raw.shape[-1])])
+            one = x[..., place : place + 1]
+            y, slope = move(one, [raw[..., k : k + 1] for k in range(raw.shape[-1])])
             ys.append(y)
             slopes.append(slope)
             grow(i)
-        return np.concatenate(ys, -1), np.concatenate(slopes, -1)
+        back = np.argsort(self.order)
+        return tuple(np.concatenate([v[k] for k in back], -1) for v in (ys, slopes))
 
 
 @ga.function
@@ -259,9 +268,9 @@ class ConvNet(Part):
     def __init__(self, key, channels: int, hidden: int, outputs: int, activation="relu",
                  dtype="float64"):  # fmt: skip
         one, two, three = ga.random.split(key, 3)
-        layers = (dense(one, 9 * channels, hidden, dtype, False),
-                  dense(two, hidden, hidden, dtype, False),
-                  dense(three, 9 * hidden, outputs, dtype, True))  # fmt: skip
+        layers = (dense(one, 9 * channels, hidden, dtype, math.sqrt(2.0)),
+                  dense(two, hidden, hidden, dtype, math.sqrt(2.0)),
+                  dense(three, 9 * hidden, outputs, dtype, 0.01))  # fmt: skip
         self._set(layers=layers, activation=as_activation(activation))
 
     def __call__(self, x, context=None):

@@ -16,7 +16,6 @@ from graphad.flows.bijectors.chain import Chain
 from graphad.flows.bijectors.conv1x1 import Conv1x1
 from graphad.flows.bijectors.invert import Invert
 from graphad.flows.bijectors.partial import Partial
-from graphad.flows.bijectors.permute import Permute
 from graphad.flows.bijectors.reshape import Reshape
 from graphad.flows.bijectors.spline_coupling import SplineCoupling
 from graphad.flows.bijectors.squeeze import Squeeze
@@ -37,6 +36,20 @@ def _keys(name: str, key, count: int):
     return ga.random.split(key, count)
 
 
+def _masks(mask, event, key, count: int) -> list:
+    """(mask, flip) of each coupling: what one keeps the next one moves; 'random' masks are drawn
+    anew for each pair of couplings."""
+    if not (isinstance(mask, str) and mask == "random"):
+        return [(mask, k % 2 == 1) for k in range(count)]
+    found, size = [], math.prod(event)
+    for k in range(count):
+        if k % 2 == 0:
+            order = np.asarray(ga.random.permutation(ga.random.fold_in(key, k), size))
+            kept = (order < max(size // 2, 1)).reshape(event)
+        found.append((kept, k % 2 == 1))
+    return found
+
+
 def _flow(event, parts, dtype) -> TransformedDistribution:
     return TransformedDistribution(StandardNormal(event, dtype), Chain(parts), dtype)
 
@@ -54,7 +67,7 @@ def RealNVP(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype
         dtype: of parameters and draws.
         key: draws the weights; the flow starts near the standard normal.
         context: features of a context that every coupling sees, 0 for none.
-        mask: see `AffineCoupling`.
+        mask: see `AffineCoupling`; or 'random', drawn anew for each pair of couplings.
         bound: of the log-scales.
 
     >>> import graphad as ga, numpy as np
@@ -64,9 +77,9 @@ def RealNVP(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype
     """
     event = as_shape("RealNVP", event_shape)
     keys = _keys("RealNVP", key, transforms)
-    parts = [AffineCoupling(event, mask=mask, flip=k % 2 == 1, key=keys[k], hidden=hidden,
+    parts = [AffineCoupling(event, mask=m, flip=flip, key=keys[k], hidden=hidden,
                             activation=activation, context=context, dtype=dtype, bound=bound)
-             for k in range(transforms)]  # fmt: skip
+             for k, (m, flip) in enumerate(_masks(mask, event, key, transforms))]  # fmt: skip
     return _flow(event, parts, dtype)
 
 
@@ -86,9 +99,10 @@ def NSF(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype="fl
     if autoregressive:
         return MAF(event, transforms, hidden, activation, dtype, key, context, True, bins, interval)
     keys = _keys("NSF", key, transforms)
-    parts = [SplineCoupling(event, mask=mask, flip=k % 2 == 1, key=keys[k], hidden=hidden,
+    parts = [SplineCoupling(event, mask=m, flip=flip, key=keys[k], hidden=hidden,
                             activation=activation, context=context, dtype=dtype, bins=bins,
-                            interval=interval) for k in range(transforms)]  # fmt: skip
+                            interval=interval)
+             for k, (m, flip) in enumerate(_masks(mask, event, key, transforms))]  # fmt: skip
     return _flow(event, parts, dtype)
 
 
@@ -99,22 +113,29 @@ def _autoregressive(name, event_shape, transforms, hidden, activation, dtype, ke
     keys = _keys(name, key, transforms)
     parts: list[Bijector] = [] if len(event) == 1 else [Reshape(event, (size,))]
     for k in range(transforms):
-        layer = MaskedAutoregressive((size,), spline=spline, key=keys[k], hidden=hidden,
-                                     activation=activation, context=context, dtype=dtype, bins=bins,
-                                     interval=interval)  # fmt: skip
+        layer = MaskedAutoregressive(
+            (size,), spline=spline, key=keys[k], hidden=hidden, activation=activation,
+            context=context, dtype=dtype, bins=bins, interval=interval,
+            order=order_of(keys[k], k, size),
+        )  # fmt: skip
         parts.append(Invert(layer) if invert else layer)
-        if k < transforms - 1:
-            parts.append(Permute("reverse", (size,)))
     if len(event) != 1:
         parts.append(Reshape((size,), event))
     return _flow(event, parts, dtype)
+
+
+def order_of(key, k: int, size: int) -> tuple[int, ...]:
+    """The order of the elements in layer k: as they are at first, then random; of two in turn."""
+    if k == 0 or size < 3:
+        return tuple(range(size))[:: -1 if k % 2 else 1]
+    return tuple(np.asarray(ga.random.permutation(ga.random.fold_in(key, 1), size)).tolist())
 
 
 def MAF(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype="float64", key=None,
         context=0, spline=False, bins=8, interval=5.0):  # fmt: skip
     """Masked autoregressive flow: log_prob in one pass of each network, draws element by element.
 
-    Papamakarios, Pavlakou and Murray 2017; the order of the elements is reversed between layers.
+    Papamakarios, Pavlakou and Murray 2017; each layer has a random order of the elements.
 
     >>> import graphad as ga, numpy as np
     >>> ga.flows.MAF((3,), transforms=2, key=ga.random.key(0)).log_prob(np.zeros((5, 3))).shape

@@ -26,7 +26,8 @@ class MaskedAutoregressive(Bijector):
     (Kingma et al. 2016), which samples in one pass.
 
     Args:
-        event_shape: of the values; taken in C order.
+        event_shape: of the values.
+        order: of the elements, as places in C order; as they are when None.
         spline: rational-quadratic splines (with `bins` and `interval`) instead of y = t + exp(s) x.
         conditioner: gives (..., count * d), result i of each group from inputs before i alone; a
             `MaskedMLP` when None.
@@ -43,7 +44,7 @@ class MaskedAutoregressive(Bijector):
 
     def __init__(self, event_shape, conditioner=None, spline=False, key=None, hidden=(64, 64),
                  activation="relu", context=0, dtype="float64", bound=5.0, bins=8,
-                 interval=5.0):  # fmt: skip
+                 interval=5.0, order=None):  # fmt: skip
         event = as_shape("MaskedAutoregressive", event_shape)
         transformer = SplineTransformer(bins, interval) if spline else AffineTransformer(bound)
         if conditioner is None:
@@ -52,7 +53,7 @@ class MaskedAutoregressive(Bijector):
                                  "random", expected="key= or conditioner=", got="neither",
                                  fix="key=ga.random.key(0)")  # fmt: skip
             conditioner = MaskedMLP(key, math.prod(event), hidden, transformer.count, context,
-                                    activation, dtype)  # fmt: skip
+                                    activation, dtype, order)  # fmt: skip
         self._set(conditioner=conditioner, _event=event, transformer=transformer)
 
     @property
