@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,7 @@ def _analysed(f: Function, like: Value, x: Value, y: Value):
                               fix="a map that can be inverted")  # fmt: skip
     lanes = Lanes(found, y.id, structure)
     if structure.kind != "dense" and not lanes.separable:
-        structure = Structure(structure.size, structure.match, structure.block, structure.level,
-                              separable=False)  # fmt: skip
+        structure = replace(structure, separable=False)
     return structure, lanes
 
 

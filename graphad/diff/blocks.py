@@ -91,14 +91,18 @@ class Lanes:
         self.separable = False
 
     def _mask_argument(self, node_id, a, drops):
-        mask = np.ones(len(self.lane[a]), bool)
-        mask[drops] = False
-        self.arguments.setdefault(node_id, {})[a] = mask
+        self.arguments.setdefault(node_id, {})[a] = _without(drops, len(self.lane[a]))
 
     def _mask_result(self, node_id, a, drops):
-        mask = np.ones(len(self.lane[node_id]), bool)
-        mask[drops] = False
+        mask = _without(drops, len(self.lane[node_id]))
         self.results[node_id] = self.results.get(node_id, True) & mask
+
+
+def _without(drops, size: int) -> np.ndarray:
+    """A mask of all but some places."""
+    mask = np.ones(size, bool)
+    mask[drops] = False
+    return mask
 
 
 def push_within(builder: Builder, lanes: Lanes, source: int, output: int, tangent: Value) -> Value:

@@ -25,8 +25,8 @@ class Bijector(Part):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """Shape of what goes in; () for a function of one number, which maps each element."""
-        raise NotImplementedError
+        """Shape of what goes in, as given; () for a function of one number, of each element."""
+        return self._event
 
     @property
     def event_shape_out(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import NotCoveredError
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fit, fitted
+from graphad.flows.shapes import as_value, fit, fitted, together
 from graphad.random.draws import shape_of
 
 
@@ -103,6 +103,20 @@ class Distribution(Part):
 
     def _name(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"
+
+
+class OfNumbers(Distribution):
+    """Distributions of single numbers, whose batch shape is that of the parameters together."""
+
+    @property
+    def event_shape(self):
+        """One number."""
+        return ()
+
+    @property
+    def batch_shape(self):
+        """Shape of the parameters together."""
+        return together(*[p.shape for p in self.params.values()])
 
 
 def bound(part: Part, function):

@@ -8,7 +8,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
-from graphad.flows.distribution import Distribution
+from graphad.flows.distribution import Distribution, OfNumbers
 from graphad.flows.part import as_parameter, positive
 from graphad.flows.shapes import as_shape, over, together
 
@@ -65,7 +65,20 @@ class StandardNormal(Distribution):
         return np.full((), (0.5 + HALF_LOG_2PI) * math.prod(self._event))
 
 
-class Normal(Distribution):
+class Located(OfNumbers):
+    """Numbers with a place and a scale."""
+
+    children = ("loc", "scale")
+
+    def __init__(self, loc=0.0, scale=1.0, dtype=None):
+        name = type(self).__name__
+        loc, scale = (as_parameter(name, p, dtype) for p in (loc, scale))
+        shape_together(name, loc=loc, scale=scale)
+        positive(name, scale=scale)
+        self._set(loc=loc, scale=scale)
+
+
+class Normal(Located):
     """Normals N(loc, scale²) of single numbers: log p = -z²/2 - log scale - log(2π)/2.
 
     z = (x - loc) / scale. The event is one number; the batch shape is that of loc and scale.
@@ -74,24 +87,6 @@ class Normal(Distribution):
     >>> float(ga.flows.Normal(1.0, 2.0).log_prob(1.0).round(6))
     -1.612086
     """
-
-    children = ("loc", "scale")
-
-    def __init__(self, loc=0.0, scale=1.0, dtype=None):
-        loc, scale = (as_parameter("Normal", p, dtype) for p in (loc, scale))
-        shape_together("Normal", loc=loc, scale=scale)
-        positive("Normal", scale=scale)
-        self._set(loc=loc, scale=scale)
-
-    @property
-    def event_shape(self):
-        """One number."""
-        return ()
-
-    @property
-    def batch_shape(self):
-        """Shape of loc and scale together."""
-        return together(self.loc.shape, self.scale.shape)
 
     def _log_prob(self, x, context):
         z = (x - self.loc) / self.scale

@@ -159,7 +159,7 @@ class _Run:
         """The state after one step of Adam; as it was where the loss or gradient is not finite."""
 
         def loss_of(theta):
-            return -self.flow.replace(self._named(theta))._log_prob(x, context).mean()
+            return _mean_loss(self.flow.replace(self._named(theta)), x, context)
 
         theta = state[THETA]
         loss, gradient = ga.value_and_grad(loss_of)(theta)
@@ -248,7 +248,7 @@ class _Run:
     def _bad_gradient(self, x, context) -> str:
         flow = self.current()
         params = flow.params
-        gradient = ga.grad(lambda p: -flow.replace(p)._log_prob(x, context).mean())(params)
+        gradient = ga.grad(lambda p: _mean_loss(flow.replace(p), x, context))(params)
         for name, g in gradient.items():
             if not np.isfinite(g).all():
                 return name

@@ -7,36 +7,12 @@ import math
 import numpy as np
 
 import graphad as ga
-from graphad.flows.distribution import Distribution
-from graphad.flows.normal import shape_together
+from graphad.flows.distribution import OfNumbers
+from graphad.flows.normal import Located, shape_together
 from graphad.flows.part import as_parameter, positive
-from graphad.flows.shapes import together
 
 
-class _Located(Distribution):
-    """One number with loc and scale."""
-
-    children = ("loc", "scale")
-
-    def __init__(self, loc=0.0, scale=1.0, dtype=None):
-        name = type(self).__name__
-        loc, scale = (as_parameter(name, p, dtype) for p in (loc, scale))
-        shape_together(name, loc=loc, scale=scale)
-        positive(name, scale=scale)
-        self._set(loc=loc, scale=scale)
-
-    @property
-    def event_shape(self):
-        """One number."""
-        return ()
-
-    @property
-    def batch_shape(self):
-        """Shape of the parameters together."""
-        return together(*[p.shape for p in self.params.values()])
-
-
-class Uniform(Distribution):
+class Uniform(OfNumbers):
     """Uniform on [low, high): log p = -log(high - low) inside, -inf outside.
 
     >>> import graphad as ga
@@ -50,16 +26,6 @@ class Uniform(Distribution):
         low, high = (as_parameter("Uniform", p, dtype) for p in (low, high))
         shape_together("Uniform", low=low, high=high)
         self._set(low=low, high=high)
-
-    @property
-    def event_shape(self):
-        """One number."""
-        return ()
-
-    @property
-    def batch_shape(self):
-        """Shape of the bounds together."""
-        return together(self.low.shape, self.high.shape)
 
     def _log_prob(self, x, context):
         inside = (x >= self.low) & (x < self.high)
@@ -80,7 +46,7 @@ class Uniform(Distribution):
         return np.where(within, np.log(ratio), math.inf)
 
 
-class Logistic(_Located):
+class Logistic(Located):
     """Logistic numbers: log p = -z - 2 log(1 + exp(-z)) - log scale, z = (x - loc) / scale.
 
     >>> import graphad as ga
@@ -102,7 +68,7 @@ class Logistic(_Located):
         return np.broadcast_to(np.log(self.scale) + 2.0, self.batch_shape)
 
 
-class StudentT(Distribution):
+class StudentT(OfNumbers):
     """Student's t with df degrees of freedom, moved by loc and stretched by scale.
 
     log p = lgamma((v+1)/2) - lgamma(v/2) - log(v π)/2 - log scale - (v+1)/2 log(1 + z²/v).
@@ -119,16 +85,6 @@ class StudentT(Distribution):
         shape_together("StudentT", df=df, loc=loc, scale=scale)
         positive("StudentT", df=df, scale=scale)
         self._set(df=df, loc=loc, scale=scale)
-
-    @property
-    def event_shape(self):
-        """One number."""
-        return ()
-
-    @property
-    def batch_shape(self):
-        """Shape of the parameters together."""
-        return together(self.df.shape, self.loc.shape, self.scale.shape)
 
     def _normaliser(self):
         half = 0.5 * self.df

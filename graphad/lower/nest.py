@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program
+from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program, Statement
 from graphad.op import find
 from graphad.spec import size_of
 
@@ -86,13 +86,19 @@ def fits(loop: Loop, group: list[Loop]) -> bool:
         if s.buffer not in written:
             continue
         writer, store = written[s.buffer]
-        if s.op != "load" or s.at is None or store.axes == tuple(range(len(writer.space))):
+        if store.axes == tuple(range(len(writer.space))):
             return False
         row = store.at.strides[0]
-        same = isinstance(row, int) and row == s.at.strides[0] and row > 0
-        if not (same and within(s.at, loop, row) and within(store.at, writer, row)):
+        if not (reads_own_row(s, loop, row) and within(store.at, writer, row)):
             return False
     return True
+
+
+def reads_own_row(s: Statement, loop: Loop, row: Any) -> bool:
+    """Whether a statement loads from the loop's own row of a buffer with rows of so many."""
+    if s.op != "load" or s.at is None or not isinstance(row, int) or row <= 0:
+        return False
+    return s.at.strides[0] == row and within(s.at, loop, row)
 
 
 def within(at: Affine, loop: Loop, row: int) -> bool:

@@ -422,6 +422,11 @@ class Program:
         return "\n".join(lines + [str(r) for r in self.regions])
 
 
+def loops_of(region) -> tuple[Loop, ...]:
+    """The loops of a loop or nest."""
+    return region.loops if isinstance(region, Nest) else (region,)
+
+
 def check_program(program: Program) -> Program:
     """Assert that what is read has been written and that statements are in order."""
     ready = {b.id for b in program.buffers if b.kind in ("input", "captured")}
@@ -432,7 +437,7 @@ def check_program(program: Program) -> Program:
             raise CheckError(
                 "check", f"{region} reads {missing} before it is written", where=NOWHERE
             )
-        for loop in region.loops if isinstance(region, Nest) else (region,):
+        for loop in loops_of(region):
             seen: set[int] = set()
             for s in loop.body if isinstance(loop, Loop) else ():
                 if not seen.issuperset(s.args):

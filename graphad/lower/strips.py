@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from graphad.lower.memory import aligned, pack
-from graphad.lower.nest import by_rows, within
-from graphad.lower.program import CHUNKED, Loop, Nest, Product, Program, Statement, Strips
+from graphad.lower.nest import by_rows, reads_own_row, within
+from graphad.lower.program import CHUNKED, Loop, Nest, Product, Program, Statement, Strips, loops_of
 
 FEWEST_ROWS = 512
 STRIP_BYTES = 1024 * 1024  # what a strip of all operands of one region should take
@@ -101,16 +101,9 @@ class _Walk:
         if isinstance(region, Product):
             lead = region.leads[0]
             return region.b not in self.rows and self.rows.get(region.a, lead) == lead
-        for loop in region.loops if isinstance(region, Nest) else (region,):
-            for s in loop.body:
-                if s.buffer not in self.rows:
-                    continue
-                row = self.rows[s.buffer]
-                if s.op != "load" or s.at is None or s.at.strides[0] != row:
-                    return False
-                if not within(s.at, loop, row):
-                    return False
-        return True
+        return all(reads_own_row(s, loop, self.rows[s.buffer])
+                   for loop in loops_of(region) for s in loop.body
+                   if s.buffer in self.rows)  # fmt: skip
 
     def _sums_own(self, region) -> bool:
         """Whether a sum over the rows reads rows of the group, each its own, and of nothing else
@@ -214,7 +207,7 @@ def rows_of(region, buffers) -> int:
         good = known and region.batch == 1 and not region.a_turned and lead >= region.n
         good = good and buffers[region.b].bytes <= MOST_WEIGHTS and region.k > 0 and region.n > 0
     elif isinstance(region, (Loop, Nest)):
-        loops = region.loops if isinstance(region, Nest) else (region,)
+        loops = loops_of(region)
         rows = loops[0].space[0] if loops[0].space else 0
         good = all(by_rows(loop) and _apart(loop) for loop in loops)
     else:
@@ -235,8 +228,7 @@ def _written(region) -> dict[int, int]:
     """What a region writes: elements from one row to the next, -1 where there are no rows."""
     if isinstance(region, Product):
         return {region.c: -1 if region.a_turned else region.leads[2]}
-    loops = region.loops if isinstance(region, Nest) else (region,)
-    stores = [s for loop in loops for s in loop.stores]
+    stores = [s for loop in loops_of(region) for s in loop.stores]
     return {s.buffer: -1 if 0 in s.axes else s.at.strides[0] for s in stores}
 
 

@@ -7,6 +7,7 @@ that calls are reentrant. `image.py` writes images; the layout of the header is 
 from __future__ import annotations
 
 from graphad.emit.kernel import CONTROL, SPLIT_WORK
+from graphad.lower.strips import MOST_SUMMED
 
 LENGTH = 0  # slots of the frame
 EXECUTE, PREPARE, LAYOUT = 1, 2, 3  # addresses; LAYOUT is 0 when all dims are static
@@ -310,8 +311,8 @@ def kernel(table, start, stop):
 """
 
 # Regions that run strip by strip. Operands: the block of their tables and its words, bytes of a
-# strip's own buffers, rows of a strip, steps and where they are listed, changes and where they are
-# listed, the words that say which memory is taken, that memory, bytes of each part, parts.
+# strip's own buffers, rows of a strip, steps and where they are listed, addresses and where they
+# are listed, the words that say which memory is taken, that memory, bytes of each part, parts.
 # A step: function, word of its table in the block, loop iterations a row. An address in a strip's
 # own buffers: word of the block, offset, bytes a row; it is that of row 0 of all. A thread works on
 # a copy of the block.
@@ -358,8 +359,6 @@ def kernel(table, start, stop):
     atomic_write(taken, part, 0)
     return status
 """
-
-MOST_SUMMED = 16 * 1024  # bytes of a sum over rows
 
 
 def row_sum_source(code: str) -> str:

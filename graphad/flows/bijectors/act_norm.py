@@ -33,11 +33,6 @@ class ActNorm(Bijector):
         self._set(loc=np.zeros(size, dtype), log_scale=np.zeros(size, dtype), _event=event,
                   ready=False)  # fmt: skip
 
-    @property
-    def event_shape(self):
-        """As given."""
-        return self._event
-
     def _log_det(self, x):
         return nothing(x, self._event) + math.prod(self._event[:-1]) * self.log_scale.sum()
 

@@ -32,11 +32,6 @@ class Affine(Bijector):
         self._set(loc=loc, scale=scale, _event=event)
 
     @property
-    def event_shape(self):
-        """As given, or the shape of the parameters."""
-        return self._event
-
-    @property
     def batch_shape(self):
         """The axes of the parameters before the event."""
         whole = together(self.loc.shape, self.scale.shape)

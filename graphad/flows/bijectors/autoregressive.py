@@ -56,11 +56,6 @@ class MaskedAutoregressive(Bijector):
                                     activation, dtype, order)  # fmt: skip
         self._set(conditioner=conditioner, _event=event, transformer=transformer)
 
-    @property
-    def event_shape(self):
-        """As given."""
-        return self._event
-
     def _flat(self, x):
         return np.reshape(x, (*tuple(x.shape)[: len(x.shape) - len(self._event)],
                               math.prod(self._event)))  # fmt: skip

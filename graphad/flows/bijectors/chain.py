@@ -43,11 +43,6 @@ class Chain(Bijector):
         self._set(parts=parts, _event=tuple(event), _out=tuple(out))
 
     @property
-    def event_shape(self):
-        """That of the first part, or of the largest where they differ."""
-        return self._event
-
-    @property
     def event_shape_out(self):
         """What the last part gives."""
         return self._out

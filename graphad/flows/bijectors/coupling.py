@@ -35,11 +35,6 @@ class Coupling(Bijector):
             conditioner = MLP(key, sizes, activation, dtype)
         self._set(conditioner=conditioner, _event=event, mask=mask, transformer=transformer)
 
-    @property
-    def event_shape(self):
-        """As given."""
-        return self._event
-
     def _raw(self, kept, context):
         """The transformer's raw parameters, each of the moved elements' shape."""
         found = self.conditioner(kept, context) if context is not None else self.conditioner(kept)

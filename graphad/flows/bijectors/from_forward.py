@@ -68,11 +68,6 @@ forward pass
         self._set(structure=structure, _out=tuple(out[out.outputs[0]].spec.shape))
 
     @property
-    def event_shape(self):
-        """As given."""
-        return self._event
-
-    @property
     def event_shape_out(self):
         """What f gives."""
         return self._out

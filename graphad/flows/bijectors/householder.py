@@ -44,11 +44,6 @@ class Householder(Bijector):
                          else vectors.shape[-1:])  # fmt: skip
         self._set(vectors=vectors, _event=event)
 
-    @property
-    def event_shape(self):
-        """(..., d)."""
-        return self._event
-
     def _matrix(self):
         """The rotation; its rows are what multiplies x."""
         d = self._event[-1]

@@ -52,11 +52,6 @@ class LULinear(Bijector):
             bias=np.zeros(d, dtype) if bias else None, order=order, _event=event,
         )  # fmt: skip
 
-    @property
-    def event_shape(self):
-        """As given."""
-        return self._event
-
     def _factors(self):
         d = self._event[-1]
         unit = np.tril(self.lower, -1) + np.eye(d, dtype=self.lower.dtype)

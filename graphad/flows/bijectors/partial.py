@@ -33,11 +33,6 @@ class Partial(Bijector):
                              fix="a bijector of the part's shape")  # fmt: skip
         self._set(inner=inner, _event=event, start=start, stop=stop)
 
-    @property
-    def event_shape(self):
-        """The whole event."""
-        return self._event
-
     def _joined(self, x, y):
         pieces = [x[..., : self.start], y, x[..., self.stop :]]
         kept = [p for p in pieces if p.shape[-1]]

@@ -45,11 +45,6 @@ class Permute(Bijector):
         self._set(order=order, _event=event, axis=axis if axis < 0 else axis - len(event))
 
     @property
-    def event_shape(self):
-        """The event whose axis is permuted."""
-        return self._event
-
-    @property
     def log_det_cost(self):
         """Nothing to do."""
         return "0"

@@ -32,11 +32,6 @@ class Reshape(Bijector):
         self._set(_event=event, _out=out)
 
     @property
-    def event_shape(self):
-        """Shape of what goes in."""
-        return self._event
-
-    @property
     def event_shape_out(self):
         """Shape of what comes out."""
         return self._out

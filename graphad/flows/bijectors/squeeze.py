@@ -30,11 +30,6 @@ class Squeeze(Bijector):
         self._set(_event=event)
 
     @property
-    def event_shape(self):
-        """(h, w, c)."""
-        return self._event
-
-    @property
     def event_shape_out(self):
         """(h/2, w/2, 4c)."""
         h, w, c = self._event
