@@ -15,7 +15,7 @@ import numpy as np
 
 import graphad as ga
 from bench.measure import Row
-from bench.peers import module
+from bench.peers import module, products_alone
 
 DIMS, BATCH, LAYERS, HIDDEN = 8, 4096, 5, (64, 64)
 KINDS = ("RealNVP", "NSF", "MAF")
@@ -33,22 +33,22 @@ def ours(kind: str):
     return make((DIMS,), LAYERS, HIDDEN, dtype="float32", key=ga.random.key(0))
 
 
-def of_zuko(kind: str, dims: int = DIMS):
+def of_zuko(kind: str):
     """The same of zuko."""
     zuko, torch = module("zuko"), module("torch")
     torch.manual_seed(0)
     more = {"passes": 2} if kind == "NSF" else {}
-    return getattr(zuko.flows, kind)(dims, 0, transforms=LAYERS, hidden_features=HIDDEN, **more)
+    return getattr(zuko.flows, kind)(DIMS, 0, transforms=LAYERS, hidden_features=HIDDEN, **more)
 
 
-def of_flowjax(kind: str, dims: int = DIMS):
+def of_flowjax(kind: str):
     """The same of flowjax."""
     jax = module("jax")
     from flowjax.bijections import RationalQuadraticSpline
     from flowjax.distributions import Normal
     from flowjax.flows import coupling_flow, masked_autoregressive_flow
 
-    base = Normal(jax.numpy.zeros(dims, jax.numpy.float32))
+    base = Normal(jax.numpy.zeros(DIMS, jax.numpy.float32))
     make = masked_autoregressive_flow if kind == "MAF" else coupling_flow
     spline = {"transformer": RationalQuadraticSpline(knots=8, interval=5)}
     flow = make(jax.random.key(0), base_dist=base, flow_layers=LAYERS, nn_width=HIDDEN[0],
@@ -117,24 +117,9 @@ def flowjax_step(flow, x):
 
 def products(kind: str, backward: bool):
     """The matrix products alone, by NumPy: of one pass forward, or forward and backward."""
-    rng = np.random.default_rng(0)
     inputs = DIMS if kind == "MAF" else DIMS // 2
     count = {"RealNVP": 2 * (DIMS // 2), "MAF": 2 * DIMS, "NSF": 23 * (DIMS // 2)}[kind]
-    sizes = [(inputs, HIDDEN[0]), HIDDEN, (HIDDEN[1], count)]
-    layers = []
-    for a, b in sizes:
-        x, w, ct = (rng.normal(size=s).astype("f4") for s in ((BATCH, a), (a, b), (BATCH, b)))
-        layers.append((x, w, ct, np.empty_like(ct), np.empty_like(x), np.empty_like(w)))
-
-    def run():
-        for _ in range(LAYERS):
-            for x, w, ct, y, back, g in layers:
-                np.dot(x, w, out=y)
-                if backward:
-                    np.dot(ct, w.T, out=back)
-                    np.dot(x.T, ct, out=g)
-
-    return run
+    return products_alone(BATCH, (inputs, *HIDDEN, count), LAYERS, backward, inputs=True)
 
 
 def warm(kind: str) -> list[Row]:

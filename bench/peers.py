@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import pathlib
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from functools import cache
 from importlib import metadata
 from typing import Any
+
+import numpy as np
 
 HERE = pathlib.Path(__file__).parent
 PACKAGES = (
@@ -127,3 +130,23 @@ def torch_gradient(f, *args):
 
     compiled = torch.compile(f, dynamic=False)
     return {"torch": lambda: run(f), "torch compiled": lambda: run(compiled)}
+
+
+def products_alone(batch: int, sizes, times: int = 1, backward: bool = True, inputs: bool = False):
+    """The float32 matrix products of a network by NumPy, some times over: of its value, and
+    `backward` of its gradient, with respect to its `inputs` too."""
+    rng, layers = np.random.default_rng(0), []
+    for a, b in itertools.pairwise(sizes):
+        x, w, ct = (rng.normal(size=s).astype("f4") for s in ((batch, a), (a, b), (batch, b)))
+        layers.append((x, w, ct, np.empty_like(ct), np.empty_like(x), np.empty_like(w)))
+
+    def run():
+        for _ in range(times):
+            for k, (x, w, ct, y, back, g) in enumerate(layers):
+                np.dot(x, w, out=y)
+                if backward:
+                    np.dot(x.T, ct, out=g)
+                    if k or inputs:
+                        np.dot(ct, w.T, out=back)
+
+    return run

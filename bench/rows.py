@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 import graphad as ga
 from bench import adbench, flows, models, sampling
 from bench.measure import Row
-from bench.peers import jax_job, module, torch_gradient, torch_tensors, torch_value
+from bench.peers import jax_job, module, products_alone, torch_gradient, torch_tensors, torch_value
 from bench.programs import PROGRAMS
 
 
@@ -198,28 +196,11 @@ def mlp() -> list[Row]:
             jobs |= torch_gradient(loss, *[params[n] for n in names])
         floor = "products alone" if batch > 1 else ""
         if floor:
-            jobs[floor] = products_alone(batch)
+            jobs[floor] = products_alone(batch, (64, 256, 256, 10))
         rows.append(Row(f"MLP value and gradient, batch {batch}, f4", jobs, 2e-4, target=target,
                         floor=floor))  # fmt: skip
     rows.append(adam_row(params, names, rng))
     return rows
-
-
-def products_alone(batch: int, sizes=(64, 256, 256, 10)):
-    """The matrix products of the network's value and gradient, by NumPy."""
-    rng, layers = np.random.default_rng(0), []
-    for a, b in itertools.pairwise(sizes):
-        x, w, ct = (rng.normal(size=s).astype("f4") for s in ((batch, a), (a, b), (batch, b)))
-        layers.append((x, w, ct, np.empty_like(ct), np.empty_like(x), np.empty_like(w)))
-
-    def run():
-        for k, (x, w, ct, y, back, g) in enumerate(layers):
-            np.dot(x, w, out=y)
-            np.dot(x.T, ct, out=g)
-            if k:
-                np.dot(ct, w.T, out=back)
-
-    return run
 
 
 def adam_row(params, names, rng) -> Row:

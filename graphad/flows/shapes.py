@@ -8,21 +8,16 @@ their own; the sample are independent draws.
 from __future__ import annotations
 
 import math
-import operator
 
 import numpy as np
 
 from graphad.errors import DTypeError, ShapeError
+from graphad.random.draws import integers_of
 
 
 def as_shape(operation: str, shape) -> tuple[int, ...]:
-    """A shape as a tuple of integers; one integer is a shape of one axis."""
-    try:
-        given = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
-        given = tuple(operator.index(d) for d in given)
-    except TypeError:
-        raise ShapeError(operation, "a shape is made of integers", expected="such as (32, 32, 3)",
-                         got=repr(shape), fix="event_shape=(8,)") from None  # fmt: skip
+    """An event shape: positive integers, of which one alone is a shape of one axis."""
+    given = integers_of(operation, shape, "such as (32, 32, 3)", "event_shape=(8,)")
     if any(d < 1 for d in given):
         raise ShapeError(operation, "a shape has positive sizes", expected="sizes of 1 or more",
                          got=str(given), fix="event_shape=(8,)")  # fmt: skip

@@ -19,17 +19,22 @@ from graphad.primitives import random_bits, tail_quantile
 FLOATS = (np.dtype("f8"), np.dtype("f4"))
 
 
+def integers_of(operation: str, shape, expected: str, fix: str) -> tuple[int, ...]:
+    """A shape as a tuple of integers; one integer is a shape of one axis."""
+    try:
+        given = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
+        return tuple(operator.index(d) for d in given)
+    except TypeError:
+        raise ShapeError(operation, "a shape is made of integers", expected=expected,
+                         got=repr(shape), fix=fix) from None  # fmt: skip
+
+
 def shape_of(operation: str, shape, *parameters) -> tuple:
     """The shape of a result: what is asked for, or that of the parameters together."""
     together = np.broadcast_shapes(*[np.shape(p) for p in parameters]) if parameters else ()
     if shape is None:
         return together
-    try:
-        given = tuple(shape) if hasattr(shape, "__iter__") else (shape,)
-        given = tuple(operator.index(d) for d in given)
-    except TypeError:
-        raise ShapeError(operation, "a shape is made of integers", expected="such as (3, 4)",
-                         got=repr(shape), fix="shape=(3, 4)") from None  # fmt: skip
+    given = integers_of(operation, shape, "such as (3, 4)", "shape=(3, 4)")
     if any(d < 0 for d in given):
         raise ShapeError(operation, "a shape has no negative sizes", expected="sizes >= 0",
                          got=str(given), fix="shape=(3, 4)")  # fmt: skip
