@@ -1,6 +1,6 @@
-"""`python -m tests.fit_coefficients`: fit the polynomials of emit/coefficients.py anew and write it.
+"""`python -m tests.fit_coefficients`: fit the numbers of emit/coefficients.py anew and write it.
 
-Each is the minimax polynomial of its function in the weighted error given, by the exchange
+Each polynomial is the minimax polynomial of its function in the weighted error given, by the exchange
 algorithm of Remez (E. Ya. Remez, 1934; as in W. J. Cody, W. Fraser and J. F. Hart, Rational
 Chebyshev approximation using linear equations, Numer. Math. 12, 1968), in 60 digits.
 """
@@ -170,6 +170,56 @@ def minimax(f, interval, count: int, rounds: int = 30):
     return c, largest
 
 
+START = mpmath.sqrt(mpmath.log(2))
+
+
+def _normal_tail(s):
+    """z / (s - sqrt(log 2)) at s = sqrt(-log x), where z > 0 is exceeded with probability x."""
+    tail = mpmath.exp(-s * s)
+    w = mpmath.sqrt(s * s - mpmath.log(s * mpmath.sqrt(PI) + 1)) if s > 1.2 else s - START
+    step = mpf(1)
+    while abs(step) > mpf(10) ** -40:  # Halley's steps for erfc(w) = 2 x
+        step = (mpmath.erfc(w) - 2 * tail) * mpmath.sqrt(PI) / 2 * mpmath.exp(w * w)
+        step = step / (1 + w * step)
+        w += step
+    return mpmath.sqrt(2) * w / (s - START)
+
+
+# name: (function, origin of the powers, for f8 and f4: the end of the interval and the degree)
+RATIONALS = {
+    "NORMAL_TAIL": (_normal_tail, START, (mpmath.sqrt(65 * mpmath.log(2)), 8),
+                    (mpmath.sqrt(33 * mpmath.log(2)), 3)),
+}  # fmt: skip
+
+
+def rational(f, origin, end, degree: int, rounds: int = 12):
+    """Numerator and denominator, lowest first, of f in powers of x - origin; and the error.
+
+    By least squares of the relative error, linear with the denominator of the round before (H. L.
+    Loeb, 1957), in weights that grow where it is large (C. L. Lawson, 1961).
+    """
+    count = 16 * (degree + 4)
+    points = [(origin + end + (end - origin) * mpmath.cos(PI * (2 * k + 1) / (2 * count))) / 2
+              for k in range(count)]  # fmt: skip
+    values = [f(x) for x in points]
+    powers = [[(x - origin) ** k for k in range(degree + 1)] for x in points]
+    below, weights = [mpf(1)] * count, [mpf(1)] * count
+    for _ in range(rounds):
+        scale = [w / (y * b) for w, y, b in zip(weights, values, below, strict=True)]
+        rows = [[c * u for u in p] + [-c * y * u for u in p[1:]]
+                for c, y, p in zip(scale, values, powers, strict=True)]  # fmt: skip
+        right = [c * y for c, y in zip(scale, values, strict=True)]
+        c = list(mpmath.qr_solve(mpmath.matrix(rows), mpmath.matrix(right))[0])
+        above, under = c[: degree + 1], [mpf(1), *c[degree + 1 :]]
+        below = [mpmath.fdot(under, p) for p in powers]
+        errors = [abs(mpmath.fdot(above, p) / b / y - 1)
+                  for p, b, y in zip(powers, below, values, strict=True)]  # fmt: skip
+        largest = max(errors)
+        weights = [w * mpmath.sqrt(e / largest + mpf("0.02"))
+                   for w, e in zip(weights, errors, strict=True)]  # fmt: skip
+    return above, under, largest
+
+
 def parts(value, bits: int, count: int) -> list[float]:
     """A constant as a sum of floats of so many bits each, by rounding what is left."""
     found = []
@@ -198,7 +248,16 @@ def text() -> str:
             rounded = [parts(x, bits, 1)[0] for x in c]
             lines.append(f"# error {mpmath.nstr(error, 3)} on {shown}\n")
             lines.append(f"{name}_{code} = _numbers(\n{written(rounded)})\n")
+    for name, (f, origin, *ends) in RATIONALS.items():
+        for code, (end, degree), bits in zip(("F8", "F4"), ends, (53, 24), strict=True):
+            above, below, error = rational(f, origin, end, degree)
+            span = f"{mpmath.nstr(origin, 5)}, {mpmath.nstr(end, 5)}"
+            lines.append(f"# relative error {mpmath.nstr(error, 3)} on {span}\n")
+            for part, c in (("ABOVE", above), ("BELOW", below)):
+                rounded = [parts(x, bits, 1)[0] for x in c]
+                lines.append(f"{name}_{part}_{code} = _numbers(\n{written(rounded)})\n")
     constants = {
+        "ROOT_LN2": (START, 2),
         "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),
         "INV_LN10": (1 / mpmath.log(10), 2), "LOG10_2": (mpmath.log10(2), 2),
         "TWO_THIRDS": (mpf(2) / 3, 2), "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),

@@ -1,5 +1,7 @@
 """The kernel language: sources compiled by Numba give the bits of those that we translate."""
 
+import re
+
 import numba
 import numpy as np
 import pytest
@@ -93,6 +95,23 @@ def test_numba_compiles_the_same_bits(name, monkeypatch):
 def test_the_language_is_strictly_typed(body, part):
     with pytest.raises(UnknownWord, match=part):
         translate(f"def kernel(table, start, stop):\n    {body}\n    return 0\n", "k")
+
+
+def test_loops_of_mathematics_are_interleaved():
+    """Few words: four vectors at a time; more: two; sums and outer loops as LLVM likes."""
+    line = "store_f8(table, i, exp_f8(load_f8(table, i)))"
+    for words, count in ((1, 4), (6, 2), (20, 1)):
+        body = "\n            ".join([line] * words)
+        source = f"""def kernel(table, start, stop):
+    for k in range(3):
+        for i in range(start, stop):
+            {body}
+    return 0
+"""
+        text = translate(source, "k")
+        assert re.findall('interleave.count", i32 (.)', text) == [str(count)]
+    plain = source.replace("exp_f8", "sqrt_f8")
+    assert "interleave" not in translate(plain, "k")
 
 
 def run(body, *values):

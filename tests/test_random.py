@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,6 +13,7 @@ from scipy import stats
 import graphad as ga
 from graphad.errors import DTypeError, ShapeError
 from graphad.op import find
+from graphad.primitives import tail_quantile
 
 R = ga.random
 KEY = R.key(20261124)
@@ -157,6 +159,26 @@ def test_tails_have_all_their_digits(dtype):
     e = np.where(words & 1, -np.log(tail), -np.log1p(-tail))
     np.testing.assert_allclose(expo, e, rtol=4e-7)
     assert np.isfinite(normal).all() and (expo > 0).all() and np.isfinite(expo).all()
+
+
+@pytest.mark.parametrize("dtype, allowed", [("float64", 2e-15), ("float32", 4e-7)])
+def test_the_quantile_of_normals(dtype, allowed):
+    """Over all tails that a word can stand for, against mpmath's root of erfc."""
+    bits = np.dtype(dtype).itemsize * 8
+    share = np.random.default_rng(3).uniform(0.0, 1.0, 60)
+    x = np.concatenate([0.5 * 2.0 ** (-bits * share), 0.5 - 0.1 * share**4]).astype(dtype)
+
+    def exact(t):
+        def beyond(z):
+            return mpmath.log(mpmath.erfc(z / mpmath.sqrt(2)) / 2 / mpmath.mpf(t))
+
+        return -mpmath.findroot(beyond, (0, 10), solver="anderson", tol=1e-60)
+
+    with mpmath.workdps(40):
+        want = [exact(t) for t in x.tolist()]
+    got = ga.function(tail_quantile)(x)
+    error = [abs(float(w - mpmath.mpf(float(g)))) for g, w in zip(got, want, strict=True)]
+    assert max(e / max(1.0, abs(float(w))) for e, w in zip(error, want, strict=True)) < allowed
 
 
 def test_integers():

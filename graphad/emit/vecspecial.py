@@ -201,31 +201,19 @@ def ndtri(p: Real) -> Real:
     return p.like(math.nan).where(p.b.not_(tail >= 0.0), out)
 
 
-# The same paper's PPND7, to a part in 10**7: centre and tail, which f32 does not go beyond.
-_CENTRE_7 = (
-    (3.3871327179e0, 5.0434271938e1, 1.5929113202e2, 5.9109374720e1),
-    (1.0, 1.7895169469e1, 7.8757757664e1, 6.7187563600e1),
-)
-_TAIL_7 = (
-    (1.4234372777e0, 2.7568153900e0, 1.3067284816e0, 1.7023821103e-1),
-    (1.0, 7.3700164250e-1, 1.2021132975e-1),
-)
-
-
 def tail_quantile(x: Real) -> Real:
-    """The normal quantile of 0 < x <= 1/2, for random numbers: in f32 to 4 parts in 10**7."""
-    q = x - 0.5
-    if x.f is DOUBLE:
-        return _quantile(q, x)
-    near = q > -0.425
-    r = 0.180625 - q * q
-    s = (-log(x)).sqrt() - 1.6
+    """The normal quantile of 0 < x <= 1/2 for random numbers, by one division.
 
-    def side(k):
-        return polynomial(r, _CENTRE_7[k]), polynomial(s, _TAIL_7[k])
-
-    (above, far_above), (below, far_below) = side(0), side(1)
-    return (q * above).where(near, -far_above) / below.where(near, far_below)
+    To 2e-15 (4e-7), relative to the quantile or to one, whichever is larger.
+    """
+    s = (-log(x)).sqrt()
+    start, rest = numbers(x, "ROOT_LN2")
+    u = (s - start) - rest
+    return (
+        -u
+        * polynomial(u, numbers(x, "NORMAL_TAIL_ABOVE"))
+        / polynomial(u, numbers(x, "NORMAL_TAIL_BELOW"))
+    )
 
 
 def erfinv(x: Real) -> Real:

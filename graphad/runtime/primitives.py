@@ -428,3 +428,6 @@ def _typed_words():
 
 
 _typed_words()
+MATHEMATICS = frozenset(f"{name}_{code}" for name in vecmath.BODIES for code in ("f8", "f4")) | {
+    f"philox_{code}" for code in philox.RESULTS
+}

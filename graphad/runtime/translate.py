@@ -11,15 +11,16 @@ from __future__ import annotations
 import ast
 import functools
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from graphad.emit.kernel import BLOCK
-from graphad.emit.real import keep_vector_forms
+from graphad.emit.real import keep_vector_forms, vector_bits
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
-from graphad.runtime.primitives import WORDS
+from graphad.runtime.primitives import MATHEMATICS, WORDS
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
@@ -51,7 +52,31 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
     _Translator(function, FLAGS if fastmath else (), result).run(definition, parameters)
     keep_vector_forms(module)
-    return str(module)
+    return _with_loop_options(str(module))
+
+
+# LLVM does not interleave long bodies, whose steps then wait for each other. Loops of fewer than so
+# many words of mathematics ask for so many vectors at a time; where the CPU has masks, the last
+# elements are vectors too, not a scalar copy of the loop (docs/design.md, "Vector math").
+INTERLEAVED = ((5, 4), (13, 2), (math.inf, 1))
+_LOOP = re.compile(r'!(\d+) = !{ !"interleave (\d+) \d+" }')
+
+
+def _with_loop_options(text: str) -> str:
+    """LLVM's text with its options in place of our marks: llvmlite has no distinct metadata."""
+    masks = ', !{ !"llvm.loop.vectorize.predicate.enable", i1 1 }' if vector_bits() == 512 else ""
+    count = '!{ !"llvm.loop.interleave.count", i32 \\2 }'
+    return _LOOP.sub(rf"!\1 = distinct !{{ !\1, {count}{masks} }}", text)
+
+
+def _interleave_count(loop: ast.For) -> int:
+    """How many vectors an innermost loop is to compute at a time; 0: as LLVM likes."""
+    inside = [n for s in loop.body for n in ast.walk(s)]
+    if any(isinstance(n, ast.For | ast.While) for n in inside):
+        return 0
+    called = [n.func.id for n in inside if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    words = sum(name in MATHEMATICS for name in called)
+    return next(n for most, n in INTERLEAVED if words < most) if words else 0
 
 
 def _annotated(annotation) -> str:
@@ -99,6 +124,7 @@ class _Translator:
         self.start = self.b.block
         self.variables: dict[str, tuple[str, Any]] = {}
         self.leave: list[Any] = []
+        self.loops = 0  # that are interleaved
         self.plain: set[str] = set()
         self.values: dict[str, Typed] = {}
 
@@ -212,7 +238,11 @@ class _Translator:
 
         def again():
             k.add_incoming(self.b.add(k, step, flags=("nsw",)), self.b.block)
-            self.b.branch(head)
+            jump = self.b.branch(head)
+            if count := _interleave_count(s):
+                self.loops += 1
+                mark = self.b.module.add_metadata([f"interleave {count} {self.loops}"])
+                jump.set_metadata("llvm.loop", mark)
 
         self._inside(s.body, after, again)
 
