@@ -68,7 +68,7 @@ def RealNVP(event_shape, transforms=8, hidden=(64, 64), activation="relu", dtype
         key: draws the weights; the flow starts near the standard normal.
         context: features of a context that every coupling sees, 0 for none.
         mask: see `AffineCoupling`; or 'random', drawn anew for each pair of couplings.
-        bound: of the log-scales.
+        bound: see `AffineCoupling`.
 
     >>> import graphad as ga, numpy as np
     >>> flow = ga.flows.RealNVP(event_shape=(32, 32, 3), hidden=(8,), key=ga.random.key(0))
@@ -116,7 +116,7 @@ def _autoregressive(name, event_shape, transforms, hidden, activation, dtype, ke
         layer = MaskedAutoregressive(
             (size,), spline=spline, key=keys[k], hidden=hidden, activation=activation,
             context=context, dtype=dtype, bins=bins, interval=interval,
-            order=order_of(keys[k], k, size),
+            order=order_of(keys[k], transforms - 1 - k, size),
         )  # fmt: skip
         parts.append(Invert(layer) if invert else layer)
     if len(event) != 1:
@@ -125,7 +125,7 @@ def _autoregressive(name, event_shape, transforms, hidden, activation, dtype, ke
 
 
 def order_of(key, k: int, size: int) -> tuple[int, ...]:
-    """The order of the elements in layer k: as they are at first, then random; of two in turn."""
+    """The order of the elements in layer k from the data: theirs, then random; of two in turn."""
     if k == 0 or size < 3:
         return tuple(range(size))[:: -1 if k % 2 else 1]
     return tuple(np.asarray(ga.random.permutation(ga.random.fold_in(key, 1), size)).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import io
@@ -120,9 +121,10 @@ def _written(value, arrays, names, where) -> Any:
         kept = [n for n in (*value.children, *value.settings) if n not in value.derived]
         fields = {n: _written(value.__dict__[n], arrays, names, f"{where}.{n}") for n in kept}
         return {"part": type(value).__name__, "fields": fields}
-    if isinstance(value, tuple) and type(value).__name__ in TUPLES:
+    if type(value).__name__ in TUPLES:
+        items = value if isinstance(value, tuple) else dataclasses.astuple(value)
         return {"tuple": type(value).__name__,
-                "items": [_written(v, arrays, names, where) for v in value]}  # fmt: skip
+                "items": [_written(v, arrays, names, where) for v in items]}  # fmt: skip
     if isinstance(value, (tuple, list)):
         return [_written(v, arrays, names, f"{where}.{k}") for k, v in enumerate(value)]
     if isinstance(value, dict):

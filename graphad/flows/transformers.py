@@ -7,16 +7,18 @@ arrays of the shape of x. `forward` and `inverse` give the value and the log-der
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
-class AffineTransformer(NamedTuple):
-    """y = shift + x exp(s), with s = bound tanh(a / bound), or s = a where bound is None.
+@dataclass(frozen=True)
+class AffineTransformer:
+    """y = (x - shift) / slope, slope = exp(-bound) + softplus(a + c), with c so that 0 gives 1.
 
-    Scales lie between exp(-bound) and exp(bound), so neither direction overflows; near 0 the bound
-    changes nothing.
+    The inverse, which a density takes, is x = shift + y slope: affine in shift and, for large a, in
+    a, it learns faster there than a log-scale. 1 / slope is at most exp(bound).
     """
 
     bound: float | None = 5.0
@@ -26,24 +28,23 @@ class AffineTransformer(NamedTuple):
         """Raw parameters of one number."""
         return 2
 
-    def _parts(self, raw):
-        shift, s = raw
-        if self.bound is not None:
-            s = self.bound * np.tanh(s * (1.0 / self.bound))
-        return shift, s
+    def _slope(self, raw):
+        least = 0.0 if self.bound is None else math.exp(-self.bound)
+        return least + np.logaddexp(raw[1] + math.log(math.expm1(1.0 - least)), 0)
 
     def forward(self, x, raw) -> tuple[Any, Any]:
         """y and log dy/dx."""
-        shift, s = self._parts(raw)
-        return shift + x * np.exp(s), s
+        slope = self._slope(raw)
+        return (x - raw[0]) / slope, -np.log(slope)
 
     def inverse(self, y, raw) -> tuple[Any, Any]:
         """x and log dx/dy."""
-        shift, s = self._parts(raw)
-        return (y - shift) * np.exp(-s), -s
+        slope = self._slope(raw)
+        return raw[0] + y * slope, np.log(slope)
 
 
-class ShiftTransformer(NamedTuple):
+@dataclass(frozen=True)
+class ShiftTransformer:
     """y = x + shift, which keeps volumes: NICE (Dinh, Krueger and Bengio 2015)."""
 
     @property
@@ -60,7 +61,8 @@ class ShiftTransformer(NamedTuple):
         return y - raw[0], np.zeros_like(y)
 
 
-class SplineTransformer(NamedTuple):
+@dataclass(frozen=True)
+class SplineTransformer:
     """A monotone rational-quadratic spline on [-interval, interval], the identity outside.
 
     Durkan, Bekasov, Murray and Papamakarios 2019, equations 4 to 8. What comes in is clipped to the

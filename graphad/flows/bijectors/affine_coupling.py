@@ -9,17 +9,18 @@ from graphad.flows.transformers import AffineTransformer, ShiftTransformer
 
 
 class AffineCoupling(Coupling):
-    """y_moved = t + exp(s) x_moved, (t, s) = conditioner(x_kept): RealNVP's layer.
+    """y_moved = (x_moved - t) / s, (t, a) = conditioner(x_kept): RealNVP's layer.
 
-    Dinh, Sohl-Dickstein and Bengio 2017, equations 7 and 8.
+    Dinh, Sohl-Dickstein and Bengio 2017, equations 7 and 8, from data to base; their exp(s) is
+    s = exp(-bound) + softplus(a + c) here, with c so that a = 0 changes nothing.
 
     Args:
         event_shape: of the values.
-        conditioner: a function of the kept elements (and the context) that gives t and then s for
+        conditioner: a function of the kept elements (and the context) that gives t and then a for
             each moved element, (..., 2 m); an MLP when None.
         mask: see `graphad.flows.masks.mask_of`; `flip` swaps what is kept and moved.
         key, hidden, activation, context, dtype: of the MLP; context is its number of features.
-        bound: log-scales are bound tanh(s / bound), or unbounded where None.
+        bound: 1 / s is at most exp(bound); unbounded where None.
         volume_preserving: t alone and log-det 0 (NICE).
 
     >>> import graphad as ga, numpy as np

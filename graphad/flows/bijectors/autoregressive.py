@@ -28,10 +28,10 @@ class MaskedAutoregressive(Bijector):
     Args:
         event_shape: of the values.
         order: of the elements, as places in C order; as they are when None.
-        spline: rational-quadratic splines (with `bins` and `interval`) instead of y = t + exp(s) x.
+        spline: rational-quadratic splines (with `bins` and `interval`) instead of (x - t) / s.
         conditioner: gives (..., count * d), result i of each group from inputs before i alone; a
             `MaskedMLP` when None.
-        bound: log-scales are bound tanh(s / bound).
+        bound: 1 / s is at most exp(bound).
 
     >>> import graphad as ga, numpy as np
     >>> flow = ga.flows.MaskedAutoregressive((3,), key=ga.random.key(0))
