@@ -1,4 +1,4 @@
-"""Normalizing flows beside zuko and flowjax: the same layers, widths, batch and precision.
+"""Normalizing flows beside zuko, flowjax and distrax: the same layers, widths, batch and precision.
 
 Parametrisations differ (how log-scales are bounded, masks), so of the results only shapes and
 finiteness are compared; what is learned is compared in docs/flows.md (`bench/densities.py`).
@@ -14,6 +14,7 @@ import tempfile
 import numpy as np
 
 import graphad as ga
+from bench import flow_distrax
 from bench.measure import Row
 from bench.peers import module, products_alone
 
@@ -154,6 +155,16 @@ def warm(kind: str) -> list[Row]:
         one["flowjax"] = lambda: evaluate(other, put[0]).block_until_ready()
         draw["flowjax"] = lambda: sample(other, first).block_until_ready()
         step["flowjax"] = flowjax_step(other, put)
+    if jax and module("distrax") and kind in flow_distrax.KINDS:
+        third, given_too = (
+            flow_distrax.Flow(kind, DIMS, LAYERS, HIDDEN, BATCH),
+            jax.numpy.asarray(x),
+        )
+        params, seed = third.params, jax.random.key(1)
+        density["distrax"] = lambda: third.log_prob(params, given_too).block_until_ready()
+        one["distrax"] = lambda: third.log_prob(params, given_too[0]).block_until_ready()
+        draw["distrax"] = lambda: third.sample(params, seed).block_until_ready()
+        step["distrax"] = third.step(given_too)
     target = 0.5 if kind == "RealNVP" else 0.6
     floor = "products alone"
     density[floor], step[floor] = products(kind, False), products(kind, True)

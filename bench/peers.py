@@ -27,6 +27,7 @@ PACKAGES = (
     "diffrax",
     "zuko",
     "flowjax",
+    "distrax",
 )
 # Older ones are other libraries under the same name: pip takes them in silence when pins clash.
 OLDEST = {"jax": (0, 4, 30), "torch": (2, 13), "casadi": (3, 6), "autograd": (1, 7)}
