@@ -37,26 +37,14 @@ def _atan(u):
     return (mpmath.atan(z) - z) / (z * u)
 
 
+def _tan(u):
+    z = mpmath.sqrt(u)
+    return (mpmath.tan(z) - z) / (z * u)
+
+
 def _asin(u):
     z = mpmath.sqrt(u)
     return (mpmath.asin(z) - z) / (z * u)
-
-
-def _sinh(u):
-    r = mpmath.sqrt(u)
-    return (mpmath.sinh(r) - r) / (r * u)
-
-
-def _log_tail(u):
-    """(2 atanh(s) - 2 s - 2 s³/3) / s⁵ at u = s²."""
-    s = mpmath.sqrt(u)
-    return (2 * mpmath.atanh(s) - 2 * s - 2 * s * u / 3) / (s * u * u)
-
-
-def _log_single(u):
-    """(2 atanh(s) - 2 s) / s³ at u = s²."""
-    s = mpmath.sqrt(u)
-    return (2 * mpmath.atanh(s) - 2 * s) / (s * u)
 
 
 def _exp(r):
@@ -107,23 +95,34 @@ def _bessel(order, far):
     return f
 
 
-HALF_LN2 = mpmath.log(2) / 2 * mpf("1.0001")
+STEP = mpmath.log(2) / 32 * mpf("1.0001")  # half of the way between entries of the table
+
+
+def _log1p(r):
+    """(log(1 + r) - r + r²/2) / r³."""
+    if abs(r) < mpf("1e-12"):
+        return mpf(1) / 3
+    return (mpmath.log1p(r) - r + r * r / 2) / r**3
+
+
 FITS = {
-    "EXP": (_exp, (-HALF_LN2, HALF_LN2), 10, 5),
+    "EXP": (_exp, (-STEP, STEP), 5, 2),
+    "EXPM1": (_exp, (-STEP, STEP), 6, 3),
     "SIN": (at_zero(_sin, -mpf(1) / 6), (0, mpf("0.8") ** 2), 6, 4),
     "COS": (at_zero(_cos, mpf(1) / 24), (0, mpf("0.8") ** 2), 6, 4),
     "ATAN": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.4143") ** 2), 11, 5),
+    "ATAN_NEAR": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.0160")), 7, 3),
+    "TAN": (at_zero(_tan, mpf(1) / 3), (0, (PI / 4) ** 2 * mpf("1.001")), 13, 7),
     "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
-    "SINH": (at_zero(_sinh, mpf(1) / 6), (0, mpf("1")), 7, 4),
-    "LOG_TAIL": (at_zero(_log_tail, mpf(2) / 5), (0, mpf("0.0295")), 8, 3),
-    "CBRT": (mpmath.cbrt, (mpf("0.353"), mpf("2.829")), 6, 5),
+    "LOG": (_log1p, (-mpf(1) / 32, mpf(1) / 16), 9, 3),
+    "LOG_OF_POWER": (_log1p, (-mpf(1) / 32, mpf(1) / 16), 5, 3),
+    "CBRT": (mpmath.cbrt, (mpf("0.374"), mpf("3.001")), 6, 5),
     "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
     "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
     "I0E_NEAR": (_bessel(0, False), (-1, 1), 29, 17),
     "I0E_FAR": (_bessel(0, True), (-1, 1), 22, 9),
     "I1E_NEAR": (_bessel(1, False), (-1, 1), 28, 16),
     "I1E_FAR": (_bessel(1, True), (-1, 1), 22, 9),
-    "LOG": (at_zero(_log_single, mpf(2) / 3), (0, mpf("0.0295")), 7, 3),
 }
 
 
@@ -231,14 +230,68 @@ def parts(value, bits: int, count: int) -> list[float]:
     return found
 
 
+TABLE = 16
+BITS = {"F8": 42, "F4": 15}  # of the fraction of what is exact when a multiple of log 2 is added
+
+
+def exponentials() -> dict[str, list]:
+    """2**(j / 16), and what is missing of it as a part of it."""
+    found: dict[str, list] = {}
+    for code, bits in (("F8", 53), ("F4", 24)):
+        exact = [mpf(2) ** (mpf(j) / TABLE) for j in range(TABLE)]
+        high = [parts(v, bits, 1)[0] for v in exact]
+        low = [(v - h) / v for v, h in zip(exact, high, strict=True)]
+        found[f"EXP_TABLE_{code}"], found[f"EXP_REST_{code}"] = high, [float(v) for v in low]
+    return found
+
+
+def logarithms() -> dict[str, list]:
+    """c near 1 / m for mantissas m in [3/4, 3/2) by their first four bits, and its -log to bases.
+
+    It is 1 on both sides of 1, where all digits of log(m) come from m - 1.
+    """
+    found: dict[str, list] = {"LOG_TABLE_F8": [], "LOG_TABLE_F4": []}
+    for k in range(TABLE):
+        width = mpf(1) / TABLE if k < 8 else mpf(1) / (2 * TABLE)
+        start = 1 + k * width if k < 8 else mpf(1) / 2 + k * width
+        c = 1.0 if k in (0, TABLE - 1) else parts(1 / (start + width / 2), 12, 1)[0]
+        for code in BITS:
+            found[f"LOG_TABLE_{code}"].append(c)
+        for base, unit in (("LOG", 1), ("LOG2", mpmath.log(2)), ("LOG10", mpmath.log(10))):
+            exact = -mpmath.log(c) / unit
+            for code, bits in BITS.items():
+                high = mpmath.nint(exact * 2**bits) / 2**bits
+                found.setdefault(f"{base}_HIGH_{code}", []).append(float(high))
+                found.setdefault(f"{base}_LOW_{code}", []).append(float(exact - high))
+    return found
+
+
+def arctangents() -> dict[str, list]:
+    """c of each interval of |x| (0 below 1/8, two an octave up to 16, beyond: infinity), as c / one,
+    and arctan(c) in two parts."""
+    centres = [mpf(0)]
+    for k in range(14):
+        start = mpf(2) ** (k // 2 - 3) * (1 + mpf(k % 2) / 2)
+        width = mpf(2) ** (k // 2 - 3) / 2
+        centres.append(mpmath.nint((start + width / 2) * 256) / 256)
+    found: dict[str, list] = {}
+    for code, bits in (("F8", 53), ("F4", 24)):
+        found[f"ATAN_TABLE_{code}"] = [*centres, 1]
+        found[f"ATAN_ONE_{code}"] = [1] * (TABLE - 1) + [0]
+        angles = [parts(mpmath.atan(c), bits, 2) for c in centres] + [parts(PI / 2, bits, 2)]
+        found[f"ATAN_HIGH_{code}"], found[f"ATAN_LOW_{code}"] = zip(*angles, strict=True)
+    return found
+
+
 def written(numbers) -> str:
-    """Numbers in hexadecimal, exact, a line each."""
-    return "".join(f'    "{float(x).hex()}",\n' for x in numbers)
+    """Numbers in hexadecimal, exact, three a line."""
+    shown = [f'"{float(x).hex()}",' for x in numbers]
+    return "".join(f"    {' '.join(shown[k : k + 3])}\n" for k in range(0, len(shown), 3))
 
 
 def text() -> str:
     """The whole module."""
-    lines = ['"""Written by `python -m tests.fit_coefficients`: polynomials, lowest first."""\n',
+    lines = ['"""Written by `python -m tests.fit_coefficients`: polynomials, lowest first; tables."""\n\n# fmt: off\n',
              "# The error is that of the exact polynomial, before its coefficients are rounded.\n",
              "\n\ndef _numbers(*texts):\n    return tuple(float.fromhex(t) for t in texts)\n\n\n"]  # fmt: skip
     for name, (f, interval, double, single) in FITS.items():
@@ -256,11 +309,17 @@ def text() -> str:
             for part, c in (("ABOVE", above), ("BELOW", below)):
                 rounded = [parts(x, bits, 1)[0] for x in c]
                 lines.append(f"{name}_{part}_{code} = _numbers(\n{written(rounded)})\n")
+    for name, values in (exponentials() | logarithms() | arctangents()).items():
+        lines.append(f"{name} = _numbers(\n{written(values)})\n")
+    for code, bits in BITS.items():
+        value = mpmath.log10(2)
+        high = mpmath.nint(value * 2**bits) / 2**bits
+        lines.append(f"LOG10_2_{code} = _numbers(\n{written([high, value - high])})\n")
     constants = {
         "ROOT_LN2": (START, 2),
         "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),
-        "INV_LN10": (1 / mpmath.log(10), 2), "LOG10_2": (mpmath.log10(2), 2),
-        "TWO_THIRDS": (mpf(2) / 3, 2), "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),
+        "INV_LN10": (1 / mpmath.log(10), 2),
+        "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),
     }  # fmt: skip
     for name, (value, count) in constants.items():
         for code, bits in (("F8", 53), ("F4", 24)):

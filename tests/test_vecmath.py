@@ -33,7 +33,7 @@ FUNCTIONS = {
 }
 BINARY = ("arctan2", "hypot", "power")
 BOUND = 1.45
-BOUNDS = {"tanh": 2.0, "arccosh": 2.0, "arcsinh": 1.6}
+BOUNDS = {"tan": 2.0, "tanh": 2.0, "arccosh": 2.0, "arcsinh": 1.6}
 # Name: (exact, arguments, bound in f64 and f32).
 SPECIAL_FUNCTIONS = {
     "erf": (mpmath.erf, "all", 1.0, 1.0),

@@ -26,7 +26,7 @@ class Format:
     mantissa: int
     bias: int
     round: float  # 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
-    ln2_high: float  # ln(2) with so few bits that k * ln2_high is exact
+    ln2_high: float  # below ln(2), with so few bits that k * ln2_high is exact
     ln2_low: float
     exp_range: tuple[float, float]  # beyond, exp is 0 or inf
     smallest_normal: float
@@ -41,7 +41,7 @@ DOUBLE = Format(
 )  # fmt: skip
 SINGLE = Format(
     "f4", ir.FloatType(), ir.IntType(32), 23, 127, 12582912.0,
-    0.693359375, -2.12194440e-4, (-104.5, 89.5), 2.0**-126, 1e37, 2.0**17,
+    0.69140625, 0.0017409305599453094, (-104.5, 89.0), 2.0**-126, 1e37, 2.0**17,
 )  # fmt: skip
 FORMATS = {"f8": DOUBLE, "f4": SINGLE}
 

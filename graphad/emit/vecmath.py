@@ -13,11 +13,11 @@ correction is Kahan's (HP-15C handbook); the reduction by pi/2 in parts is W. J.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from graphad.emit import coefficients
+from graphad.emit import coefficients, wide
 from graphad.emit.real import (
     DOUBLE,
     FORMATS,
@@ -46,26 +46,41 @@ def polynomial(x: Real, coefficients) -> Real:
 
 
 # -- exponentials --------------------------------------------------------------------------------
-def reduced(x: Real):
-    """(t, r, m): x = k ln 2 + r with |r| <= ln(2)/2, k in the low bits of t, m = expm1(r)."""
-    t, high, low = reduced_pair(x)
-    r = high + low
-    return t, r, (r * r).fma(tail_of_exp(r), r)
+# x = k ln(2) / 16 + r, |r| <= ln(2) / 32: e**x is 2**(k / 16), by a table, times 1 + expm1(r).
+class Steps:
+    """k / 16 as a Real, the integer that picks the table's entry, r, and r's rounding error."""
+
+    def __init__(self, x: Real):
+        f = x.f
+        t = x.fma(wide.ENTRIES / math.log(2.0), f.round)
+        k = t - f.round
+        high = (-k).fma(f.ln2_high / wide.ENTRIES, x)  # exact
+        self.r = (-k).fma(f.ln2_low / wide.ENTRIES, high)
+        self.low = (-k).fma(f.ln2_low / wide.ENTRIES, high - self.r)
+        self.place, self.k = t.bits(), k * (1.0 / wide.ENTRIES)
+
+    def power(self, shift: float = 0.0, back: bool = False) -> Real:
+        """2**(k / 16 + shift), or 2**(-k / 16 + shift), rounded."""
+        k = (-self.k if back else self.k) + shift if shift or back else self.k
+        return wide.scaled(self._entry("EXP_TABLE", back), k)
+
+    def rest(self, back: bool = False) -> Real:
+        """What is missing of that power, as a part of it."""
+        return self._entry("EXP_REST", back)
+
+    def _entry(self, name, back):
+        place = self.r.b.neg(self.place) if back else self.place
+        return wide.looked_up(self.r, numbers(self.r, name), place)
 
 
-def reduced_pair(x: Real):
-    """(t, r, low): the same, r with its rounding error."""
-    f = x.f
-    t = x.fma(1.0 / math.log(2.0), f.round)
-    k = t - f.round
-    high = (-k).fma(f.ln2_high, x)  # exact
-    r = (-k).fma(f.ln2_low, high)
-    return t, r, (-k).fma(f.ln2_low, high - r)
+def exp_rest(r: Real, more: Real) -> Real:
+    """exp(r) - 1 - r + more, right as a part of 1."""
+    return (r * r).fma(polynomial(r, numbers(r, "EXP")), more)
 
 
-def tail_of_exp(r: Real) -> Real:
-    """(exp(r) - 1 - r) / r²."""
-    return polynomial(r, numbers(r, "EXP"))
+def expm1_rest(r: Real, more: Real) -> Real:
+    """exp(r) - 1 - r + more, right as a part of r."""
+    return (r * r).fma(polynomial(r, numbers(r, "EXPM1")), more)
 
 
 def whole_part(t: Real):
@@ -87,29 +102,20 @@ def clamped(x: Real) -> Real:
 
 
 def exp(x: Real) -> Real:
-    """e**x. The scale is applied in two halves, so that subnormal results are right."""
-    t, _, m = reduced(clamped(x))
-    a, b = halves(x, whole_part(t))
-    return ((m + 1.0) * a) * b
-
-
-def less_one(a: Real, unit: Real, r: Real, low: Real) -> Pair:
-    """a exp(r + low) - unit, for a unit that is 1 or below a."""
-    rest = (r * r).fma(tail_of_exp(r), low)
-    whole = two_sum(a, -unit)
-    grown = two_sum(whole.high, a * r)
-    return quick_two_sum(grown.high, a.fma(rest, grown.low + whole.low))
+    """e**x. It is scaled at the end, with one rounding where the result is subnormal."""
+    x = clamped(x)
+    steps = Steps(x)
+    entry = wide.looked_up(x, numbers(x, "EXP_TABLE"), steps.place)
+    return wide.scaled(entry.fma(exp_rest(steps.r, steps.r), entry), steps.k)
 
 
 def expm1(x: Real) -> Real:
-    """e**x - 1, exact at ±0 and relative near it."""
-    t, r, low = reduced_pair(clamped(x))
-    k = whole_part(t)
-    half = x.b.ashr(k, x.whole(1))
-    rest = x.b.sub(k, half)
-    unit = power_of_two(x, x.b.neg(rest))
-    p = less_one(power_of_two(x, half), unit, r, low)
-    return x.where(x == 0.0, p.sum() * power_of_two(x, rest))
+    """e**x - 1, exact at ±0 and relative near it; half of it at first, which does not overflow."""
+    steps = Steps(clamped(x))
+    power = steps.power(-1.0)
+    p = steps.r + expm1_rest(steps.r, steps.low + steps.rest())
+    tiny = x.magnitude() < 2.0 ** -(x.f.mantissa + 2)  # its half may be subnormal
+    return x.where(tiny, power.fma(p, power - 0.5) * 2.0)
 
 
 def tanh(x: Real) -> Real:
@@ -117,126 +123,99 @@ def tanh(x: Real) -> Real:
     1 / d = (1 - q) / 2."""
     size = x.magnitude()
     size = x.like(22.0).where(size > 22.0, size)  # where it is 1
-    t, r, low = reduced_pair(size + size)
-    a = power_of_two(x, whole_part(t))
-    p = r + (r * r).fma(tail_of_exp(r), low)
-    m = a.fma(p, a - 1.0)
+    steps = Steps(size + size)
+    power = steps.power()
+    p = steps.r + expm1_rest(steps.r, steps.low + steps.rest())
+    m = power.fma(p, power - 1.0)
     d = m + 2.0
     q = m / d
     low = ((d - 2.0) - m).where(m < 2.0, 0.0)  # beyond, it matters less
     return (q * low).fma(q.fma(-0.5, 0.5), q).with_sign_of(x)
 
 
-def exp_pair(x: Real) -> tuple[Pair, Real, Real]:
-    """(p, a, b): e**x = p a b, with p near 1."""
-    t, r, low = reduced_pair(x)
-    a, b = halves(x, whole_part(t))
-    p = quick_two_sum(x.like(1.0), r)
-    return quick_two_sum(p.high, p.low + (r * r).fma(tail_of_exp(r), low)), a, b
+def _even_and_odd(r: Real, low: Real) -> tuple[Real, Real]:
+    """cosh(r) - 1 and sinh(r), by their series."""
+    u = r * r
+    even = u * polynomial(u, (1 / 2, 1 / 24, 1 / 720))
+    return even, r + (r * u).fma(polynomial(u, (1 / 6, 1 / 120, 1 / 5040)), low)
 
 
-def half_exp(size: Real) -> tuple[Pair, Real]:
-    """(e**x / 2, e**-x / 2) for x >= 0."""
-    top = size.f.exp_range[1] + 2.0  # where the half overflows too
-    p, a, b = exp_pair(size.like(top).where(size > top, size))
-    a = a * 0.5
-    high = (p.high * a) * b
-    return Pair(high, (p.low * a) * b), 0.25 / high
+def _hyperbolic(size: Real) -> tuple[Steps, Real, Real]:
+    """(the steps, e**s / 4, e**-s / 4) of a size, where s is its multiple of ln(2) / 16."""
+    top = size.f.exp_range[1] + 1.0 if size.f is DOUBLE else 90.0  # where the result is inf
+    steps = Steps(size.like(top).where(size > top, size))
+    return steps, steps.power(-2.0), steps.power(-2.0, back=True)
 
 
 def sinh(x: Real) -> Real:
-    """(e**x - e**-x) / 2; an odd polynomial below 1."""
+    """sinh(s + r) = sinh(s) cosh(r) + cosh(s) sinh(r)."""
     size = x.magnitude()
-    grown, shrunk = half_exp(size)
-    large = quick_two_sum(grown.high, -shrunk)
-    large_sum = large.high + (large.low + grown.low)
-    large_sum = grown.high.where(grown.high == math.inf, large_sum)
-    u = size * size
-    small = (size * u).fma(polynomial(u, numbers(x, "SINH")), size)
-    return small.where(size < 1.0, large_sum).with_sign_of(x)
+    steps, grown, shrunk = _hyperbolic(size)
+    even, odd = _even_and_odd(steps.r, steps.low)
+    difference, total = grown - shrunk, grown + shrunk
+    rest = grown * steps.rest() - shrunk * steps.rest(back=True)
+    out = difference + total.fma(odd, difference.fma(even, rest))
+    tiny = size < 2.0 ** -(x.f.mantissa // 2 + 2)  # a quarter may be subnormal
+    return x.where(tiny, (out + out).with_sign_of(x))
 
 
 def cosh(x: Real) -> Real:
-    """(e**x + e**-x) / 2."""
-    size = x.magnitude()
-    grown, shrunk = half_exp(size)
-    out = grown.high + (shrunk + grown.low)
-    return grown.high.where(grown.high == math.inf, out)
+    """cosh(s + r) = cosh(s) cosh(r) + sinh(s) sinh(r)."""
+    steps, grown, shrunk = _hyperbolic(x.magnitude())
+    even, odd = _even_and_odd(steps.r, steps.low)
+    total = grown + shrunk
+    out = total + (grown - shrunk).fma(odd, total * even)
+    return out + out
 
 
 # -- logarithms ----------------------------------------------------------------------------------
-def split(x: Real):
-    """(exponent as a Real, mantissa m): x = 2**e m with m between sqrt(1/2) and sqrt(2)."""
-    f = x.f
-    sqrt_half = x.like(math.sqrt(0.5)).bits()
-    e = x.b.ashr(x.b.sub(x.bits(), sqrt_half), x.whole(f.mantissa))
-    m = x.from_bits(x.b.sub(x.bits(), x.b.shl(e, x.whole(f.mantissa))))
-    exponent = x.from_bits(x.b.add(e, x.like(f.round).bits())) - f.round
-    return exponent, m
+# x = 2**e m with m in [3/4, 3/2), and r = m c - 1 for c near 1 / m from a table: log(x) is
+# e log(2) - log(c) + log(1 + r). On both sides of 1, c is 1.
+class Logarithm:
+    """What log(x) is made of; `more` is added to r, in units of m."""
 
+    def __init__(self, x: Real, more: Real | None = None):
+        self.x, self.e, self.m = x, wide.exponent(x), wide.mantissa(x)
+        f, m = x.f, self.m
+        self.place = x.b.lshr(m.bits(), x.whole(f.mantissa - 4))
+        c = self.entry("LOG_TABLE")
+        self.r = m.fma(c, -1.0)
+        if more is not None:
+            self.r = wide.scaled(more, -self.e).fma(c, self.r)
+        r = self.r
+        self.rest = (r * r) * r.fma(polynomial(r, numbers(x, "LOG")), -0.5)  # log(1 + r) - r
 
-def lifted(x: Real):
-    """(x, or x scaled up where it is subnormal; what to add to its exponent)."""
-    scale = x.f.mantissa + 2
-    tiny = x < x.f.smallest_normal
-    return (x * 2.0**scale).where(tiny, x), x.like(-scale).where(tiny, 0.0)
+    def entry(self, name: str) -> Real:
+        """The entry for m of a table."""
+        return wide.looked_up(self.x, numbers(self.x, name), self.place)
 
+    def natural(self) -> Real:
+        """The logarithm, rounded."""
+        f, e = self.x.f, self.e
+        high = e.fma(f.ln2_high, self.entry("LOG_HIGH"))  # exact
+        return high + (self.r + (self.rest + e.fma(f.ln2_low, self.entry("LOG_LOW"))))
 
-def ratio(m: Real) -> tuple[Real, Real]:
-    """(m - 1, (m - 1) / (m + 1)) for a mantissa."""
-    z = m - 1.0
-    return z, z / (m + 1.0)
+    def at_ends(self, out: Real) -> Real:
+        """The result, but e where that is infinite: at 0 and at infinity; nan where m is."""
+        return (self.e + self.m).where(self.e.magnitude() == math.inf, out)
 
-
-def log_mantissa(m: Real) -> Pair:
-    """log(m) as a pair: z - z²/2, and the rest."""
-    z, s = ratio(m)
-    u = s * s
-    half = (z * z) * 0.5
-    high = z - half
-    low = (z - high) - half - (z * 0.5).fma(z, -half)
-    return Pair(high, s.fma(half + u * polynomial(u, numbers(m, "LOG")), low))
-
-
-def _log_sum(f, exponent, m, more: Real | None = None):
-    """exponent * ln 2 + log(m) + more."""
-    z, s = ratio(m)
-    u = s * s
-    half = (z * z) * 0.5
-    low = exponent * f.ln2_low if more is None else exponent.fma(f.ln2_low, more)
-    low = s.fma(half + u * polynomial(u, numbers(m, "LOG")), low)
-    return exponent.fma(f.ln2_high, z - (half - low))
+    def to_base(self, name: str, unit: Sequence[float], inverse: Sequence[float]) -> Real:
+        """The logarithm to a base: `unit` is that of 2, `inverse` that of e."""
+        e, r = self.e, self.r
+        high = e.fma(unit[0], self.entry(f"{name}_HIGH"))  # exact
+        low = self.entry(f"{name}_LOW")
+        low = e.fma(unit[1], low) if unit[1] else low
+        if self.x.f is not DOUBLE:
+            return self.at_ends(high + r.fma(inverse[0], self.rest.fma(inverse[0], low)))
+        p = two_product(r, r.like(inverse[0]))
+        low = self.rest.fma(inverse[0], r.fma(inverse[1], p.low + low))
+        total = quick_two_sum(high, p.high)
+        return self.at_ends(total.high + (total.low + low))
 
 
 def log(x: Real) -> Real:
-    """Natural logarithm; subnormals are scaled up first."""
-    up, shift = lifted(x)
-    exponent, m = split(up)
-    return edges(x, _log_sum(x.f, exponent + shift, m), 0.0)
-
-
-def edges(x: Real, out: Real, pole: float) -> Real:
-    """-inf at the pole, nan left of it, and inf and nan as they are."""
-    special = x.like(-math.inf).where(x == pole, math.nan)
-    out = special.where(x.b.fcmp_ordered("<=", x.v, x.like(pole).v), out)
-    return x.where(x.b.fcmp_unordered(">=", x.v, x.like(math.inf).v), out)
-
-
-def _log_in_base(x: Real, base: Pair, unit: Pair | None) -> Real:
-    """log(x) / log(base): `base` is 1 / log(base), `unit` log 2 in that base (None: 1)."""
-    up, shift = lifted(x)
-    exponent, m = split(up)
-    exponent = exponent + shift
-    natural = log_mantissa(m)
-    p = two_product(natural.high, base.high)
-    low = natural.high.fma(base.low, natural.low.fma(base.high, p.low))
-    if unit is None:
-        total = quick_two_sum(exponent, p.high)
-        return edges(x, total.high + (total.low + low), 0.0)
-    whole = two_product(exponent, unit.high)
-    total = quick_two_sum(whole.high, p.high)
-    low = low + exponent.fma(unit.low, whole.low)
-    return edges(x, total.high + (total.low + low), 0.0)
+    """Natural logarithm: -inf at 0 and inf at infinity by e, nan left of 0 by the mantissa."""
+    return Logarithm(x).natural()
 
 
 def constant(x: Real, name: str) -> Pair:
@@ -247,28 +226,20 @@ def constant(x: Real, name: str) -> Pair:
 
 def log2(x: Real) -> Real:
     """Logarithm to base 2, exact at powers of two."""
-    return _log_in_base(x, constant(x, "INV_LN2"), None)
+    return Logarithm(x).to_base("LOG2", (1.0, 0.0), numbers(x, "INV_LN2"))
 
 
 def log10(x: Real) -> Real:
     """Logarithm to base 10."""
-    return _log_in_base(x, constant(x, "INV_LN10"), constant(x, "LOG10_2"))
+    return Logarithm(x).to_base("LOG10", numbers(x, "LOG10_2"), numbers(x, "INV_LN10"))
 
 
 def log1p(x: Real) -> Real:
-    """log(1 + x): the rounding error c of u = 1 + x comes back as c / u.
-
-    1 / u is needed to a few bits only, but all of them near 1: 1 - z + z² for 1 / (1 + z).
-    """
+    """log(1 + x): the rounding error of u = 1 + x is added to what the mantissa is beyond 1 / c."""
     u = x + 1.0
-    exponent, m = split(u)
-    e = x.b.ashr(x.b.sub(u.bits(), x.like(math.sqrt(0.5)).bits()), x.whole(x.f.mantissa))
-    error = (x - (u - 1.0)) * power_of_two(x, x.b.neg(e))
-    error = error.where(x < 2.0 ** (x.f.mantissa + 1), 0.0)
-    z = m - 1.0
-    out = _log_sum(x.f, exponent, m, error * z.fma(z - 1.0, 1.0))
-    out = x.where(u == 1.0, out)
-    return edges(x, out, -1.0)
+    error = (x - (u - 1.0)).where(x < 2.0 ** (x.f.mantissa + 1), 0.0)
+    whole = Logarithm(u, error)
+    return x.where(u == 1.0, whole.at_ends(whole.natural()))
 
 
 # -- trigonometric functions ---------------------------------------------------------------------
@@ -318,11 +289,17 @@ def cos(x: Real) -> Real:
 
 
 def tan(x: Real) -> Real:
-    """Tangent: sine over cosine, turned where the quarter is odd."""
+    """Tangent: sine over cosine, or in f32 a polynomial's quotient, turned in odd quarters."""
     q, r = quarter_turns(x)
-    s, c = sin_and_cos(r)
     odd = _odd(x, q)
-    out = quotient(Pair(-c.high, -c.low).where(odd, s), s.where(odd, c)).sum()
+    if x.f is DOUBLE:
+        s, c = (p.high for p in sin_and_cos(r))
+        out = (-c).where(odd, s) / s.where(odd, c)
+    else:
+        u = r.high * r.high
+        t = (r.high * u).fma(polynomial(u, numbers(x, "TAN")), r.low) + r.high
+        one = x.like(1.0)
+        out = (-one).where(odd, t) / t.where(odd, one)
     return x.where(x == 0.0, rarely(x, x.f.far, "tan", out))
 
 
@@ -349,14 +326,27 @@ def from_constant(constant: str, x: Real, a: Pair, times: float = 1.0) -> Real:
 
 
 def atan(x: Real) -> Real:
-    """Arctangent: pi/2 - arctan(1/|x|) beyond 1."""
-    size = x.magnitude()
-    size = x.like(x.f.huge).where(size > x.f.huge, size)
-    steep = size > 1.0
-    one = x.like(1.0)
-    a = angle(one.where(steep, size), size.where(steep, one))
-    out = from_constant("HALF_PI", x, a).where(steep, a.sum())
-    return out.with_sign_of(x)
+    """Arctangent: arctan(c) + arctan((|x| - c) / (1 + c |x|)), c near |x| from a table.
+
+    Its entries are for |x| below 1/8 (c = 0), two an octave up to 16, and beyond (c = inf).
+    """
+    b, f, size = x.b, x.f, x.magnitude()
+    size = x.like(f.huge).where(size > f.huge, size)
+    shift = f.mantissa - 1
+    place = b.ashr(b.sub(size.bits(), x.like(0.125).bits()), x.whole(shift))
+    zero, last = x.whole(-1), x.whole(wide.ENTRIES - 2)
+    place = b.select(b.icmp_signed("<", place, zero), zero, place)
+    place = b.select(b.icmp_signed(">", place, last), last, place)
+    place = b.add(place, x.whole(1))
+
+    def entry(name):
+        return wide.looked_up(x, numbers(x, name), place)
+
+    c, one = entry("ATAN_TABLE"), entry("ATAN_ONE")
+    z = size.fma(one, -c) / size.fma(c, one)
+    u = z * z
+    rest = (z * u).fma(polynomial(u, numbers(x, "ATAN_NEAR")), entry("ATAN_LOW"))
+    return (entry("ATAN_HIGH") + (z + rest)).with_sign_of(x)
 
 
 def atan2(y: Real, x: Real) -> Real:
@@ -421,45 +411,36 @@ def acos(x: Real) -> Real:
 def hypot(x: Real, y: Real) -> Real:
     """sqrt(x² + y²) without overflow on the way; inf wins over nan."""
     a, b = x.magnitude(), y.magnitude()
-    if x.f is not DOUBLE:
-        p, q = a.to(DOUBLE), b.to(DOUBLE)
-        out = (p * p + q * q).sqrt().to(x.f)
-    else:
-        large = x.b.or_(a > 2.0**510, b > 2.0**510)
-        small = x.b.and_(a < 2.0**-450, b < 2.0**-450)
-        scale = x.like(2.0**-600).where(large, x.like(2.0**600).where(small, 1.0))
-        back = x.like(2.0**600).where(large, x.like(2.0**-600).where(small, 1.0))
-        p, q = a * scale, b * scale
-        out = p.fma(p, q * q).sqrt() * back
+    top, bottom, by = (510, -450, 600) if x.f is DOUBLE else (62, -50, 75)
+    large = x.b.or_(a > 2.0**top, b > 2.0**top)
+    small = x.b.and_(a < 2.0**bottom, b < 2.0**bottom)
+    scale = x.like(2.0**-by).where(large, x.like(2.0**by).where(small, 1.0))
+    back = x.like(2.0**by).where(large, x.like(2.0**-by).where(small, 1.0))
+    p, q = a * scale, b * scale
+    out = p.fma(p, q * q).sqrt() * back
     endless = x.b.or_(a == math.inf, b == math.inf)
     return x.like(math.inf).where(endless, out)
 
 
 def log2_pair(x: Real) -> Pair:
-    """log2 of x > 0 to about 66 bits, for pow."""
-    up, shift = lifted(x)
-    exponent, m = split(up)
-    exponent = exponent + shift
-    z = m - 1.0
-    s = quotient(Pair(z, x.like(0.0)), two_sum(m, x.like(1.0)))
-    u = two_product(s.high, s.high)
-    u = Pair(u.high, u.low + 2.0 * (s.high * s.low))
-    q = polynomial(u.high, numbers(x, "LOG_TAIL"))
-    t = two_product(u.high, q)
-    third = constant(x, "TWO_THIRDS")
-    p = quick_two_sum(third.high, t.high)
-    p = Pair(p.high, p.low + (third.low + u.low.fma(q, t.low)))
-    cube = two_product(s.high, u.high)
-    cube = Pair(cube.high, cube.low + s.high.fma(u.low, s.low * u.high))
-    w = two_product(cube.high, p.high)
-    w = Pair(w.high, w.low + cube.high.fma(p.low, cube.low * p.high))
-    total = quick_two_sum(2.0 * s.high, w.high)
-    natural = quick_two_sum(total.high, total.low + (2.0 * s.low + w.low))
-    c = constant(x, "INV_LN2")
-    g = two_product(natural.high, c.high)
-    g_low = g.low + natural.high.fma(c.low, natural.low * c.high)
-    out = quick_two_sum(exponent, g.high)
-    return quick_two_sum(out.high, out.low + g_low)
+    """log2 of x > 0 to about 63 bits, for pow."""
+    e, m = wide.exponent(x), wide.mantissa(x)
+    place = x.b.lshr(m.bits(), x.whole(x.f.mantissa - 4))
+
+    def entry(name):
+        return wide.looked_up(x, numbers(x, name), place)
+
+    p = two_product(m, entry("LOG_TABLE"))
+    r = quick_two_sum(p.high - 1.0, p.low)
+    unit = constant(x, "INV_LN2")
+    square = two_product(r.high, r.high)
+    cube = (square.high * r.high) * polynomial(r.high, numbers(x, "LOG"))
+    first, second = two_product(r.high, unit.high), two_product(square.high, unit.high * -0.5)
+    one = quick_two_sum(e + entry("LOG2_HIGH"), first.high)
+    two = quick_two_sum(one.high, second.high)
+    low = r.high.fma(unit.low, (r.low - r.high * r.low - square.low * 0.5 + cube) * unit.high)
+    low = square.high.fma(unit.low * -0.5, low) + (first.low + second.low)
+    return quick_two_sum(two.high, two.low + (one.low + (low + entry("LOG2_LOW"))))
 
 
 def exp2_pair(e: Pair) -> Real:
@@ -469,27 +450,39 @@ def exp2_pair(e: Pair) -> Real:
     within = high.magnitude() < top
     high = high.like(top).where(high > top, high)
     high = high.like(-top).where(high < -top, high)
-    low = e.low.where(within, 0.0)
-    t = high + high.f.round
-    f = high - (t - high.f.round)
-    ln2, ln2_low = numbers(high, "LN2")[:2]
-    r = two_product(f, high.like(ln2))
-    rest = f.fma(ln2_low, low.fma(ln2, r.low))
-    p = quick_two_sum(high.like(1.0), r.high)
-    tail = (r.high * r.high) * tail_of_exp(r.high)
-    near = p.high + (p.low + tail)
-    a, b = halves(high, whole_part(t))
-    return ((p.high + (p.low + rest.fma(near, tail))) * a) * b
+    t = high.fma(wide.ENTRIES, high.f.round)
+    k = (t - high.f.round) * (1.0 / wide.ENTRIES)
+    r = (high - k + e.low.where(within, 0.0)) * math.log(2.0)
+    entry = wide.looked_up(high, numbers(high, "EXP_TABLE"), t.bits())
+    return wide.scaled(entry.fma(exp_rest(r, r), entry), k)
+
+
+def _single_power(size: Real, y: Real) -> Real:
+    """size**y for f32 in f64, to 2**-30."""
+    x, y = size.to(DOUBLE), y.to(DOUBLE)
+    e, m = wide.exponent(x), wide.mantissa(x)
+    place = x.b.lshr(m.bits(), x.whole(x.f.mantissa - 4))
+    r = m.fma(wide.looked_up(x, numbers(x, "LOG_TABLE"), place), -1.0)
+    rest = (r * r).fma(r.fma(polynomial(r, numbers(x, "LOG_OF_POWER")), -0.5), r)
+    whole = e + wide.looked_up(x, numbers(x, "LOG2_HIGH"), place)
+    z = rest.fma(1.0 / math.log(2.0), whole) * y
+    z = z.like(200.0).where(z > 200.0, z)
+    z = z.like(-200.0).where(z < -200.0, z)
+    t = z.fma(wide.ENTRIES, z.f.round)
+    k = (t - z.f.round) * (1.0 / wide.ENTRIES)
+    r = (z - k) * math.log(2.0)
+    entry = wide.looked_up(z, numbers(z, "EXP_TABLE"), t.bits())
+    p = (r * r).fma(polynomial(r, (1 / 2, 1 / 6, 1 / 24)), r)
+    return wide.scaled(entry.fma(p, entry), k).to(size.f)
 
 
 def _power_of_size(size: Real, y: Real) -> Real:
     """size**y for size >= 0."""
     if size.f is not DOUBLE:
-        out = exp(log(size.to(DOUBLE)) * y.to(DOUBLE)).to(size.f)
-    else:
-        e = log2_pair(size)
-        p = two_product(e.high, y)
-        out = exp2_pair(Pair(p.high, e.low.fma(y, p.low)))
+        return _single_power(size, y)  # 0 and inf by the arithmetic itself
+    e = log2_pair(size)
+    p = two_product(e.high, y)
+    out = exp2_pair(Pair(p.high, e.low.fma(y, p.low)))
     up, down = y > 0.0, y < 0.0
     zero, inf = size.like(0.0), size.like(math.inf)
     out = zero.where(up, inf.where(down, 1.0)).where(size == 0.0, out)
@@ -523,9 +516,7 @@ def cbrt(x: Real) -> Real:
     """The real cube root: of the mantissa by Halley's iteration, a last step by Newton's with the
     rounding error of the cube."""
     size = x.magnitude()
-    up, shift = lifted(size)
-    exponent, m = split(up)
-    exponent = exponent + shift
+    exponent, m = wide.exponent(size), wide.mantissa(size)
     t = exponent.fma(1.0 / 3.0, x.f.round)
     third = t - x.f.round
     m = m * power_of_two(x, whole_part(exponent - 3.0 * third + x.f.round))

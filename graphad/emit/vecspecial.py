@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import math
 
+from graphad.emit import wide
 from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_product, two_sum
 from graphad.emit.vecmath import (
     BODIES,
+    Steps,
     atanh,
     clamped,
     constant,
     exp,
-    halves,
+    exp_rest,
     log,
     log1p,
     numbers,
     polynomial,
-    reduced_pair,
-    tail_of_exp,
-    whole_part,
 )
 
 
@@ -61,11 +60,13 @@ def _erfc_of_size(a: Real, below: Real | None = None) -> Real:
     rest = two_product(q, polynomial(q, others))
     n = quick_two_sum(a.like(first), rest.high)
     p = quotient(Pair(n.high, n.low + rest.low), two_sum(a + a, a.like(1.0)))
-    t, r, low = reduced_pair(clamped(-square.high))
-    m = r + (r * r).fma(tail_of_exp(r), low)
+    steps = Steps(clamped(-square.high))
+    m = steps.r + exp_rest(steps.r, steps.low + steps.rest())
     m = (-square.low).fma(m + 1.0, m)
-    one, two = halves(a, whole_part(t))
-    return ((p.high + p.high.fma(m, p.low)) * one) * two
+    entry = wide.looked_up(a, numbers(a, "EXP_TABLE"), steps.place)
+    whole = two_product(p.high, entry)
+    out = whole.high + whole.high.fma(m, p.low.fma(entry, whole.low))
+    return wide.scaled(out, steps.k)
 
 
 def erf(x: Real) -> Real:

@@ -15,6 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
+from graphad.emit import wide
 from graphad.emit.kernel import CONTROL
 from graphad.runtime import cache, functions
 from graphad.runtime.blocks import reduction_text
@@ -207,13 +208,17 @@ def _engine():
 
 def _optimised(source: str, text: str, context=None) -> Any:
     """The LLVM module of a kernel after LLVM's passes."""
+    text, _, rest = text.partition(wide.LINKED)
     with timed("LLVM parse"):
         module = llvm.parse_assembly(text, context)
+        linked = llvm.parse_assembly(rest, context) if rest else None
     run = _unlocked("LLVMPY_RunNewModulePassManager")
     with timed("LLVM passes"):
         builder, passes = _passes(source)
         run(passes, module, builder)
-        if "graphad_rare_" in text:  # vector forms that the loop vectoriser has called
+        if linked is not None:
+            module.link_in(linked)
+        if linked is not None or "graphad_rare_" in text:  # vector forms that are called now
             passes = llvm.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
             run(passes, module, builder)

@@ -20,7 +20,8 @@ MAGIC = b"graphad2"
 
 MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "build.py",
            "functions.py")  # fmt: skip
-BODIES = ("real.py", "vecmath.py", "vecspecial.py", "coefficients.py", "philox.py")
+BODIES = ("real.py", "vecmath.py", "vecspecial.py", "wide.py", "coefficients.py",
+          "philox.py")  # fmt: skip
 
 
 @lru_cache(maxsize=1)

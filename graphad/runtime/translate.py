@@ -17,6 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from graphad.emit import wide
 from graphad.emit.kernel import BLOCK
 from graphad.emit.real import keep_vector_forms, vector_bits
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
@@ -44,6 +45,7 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
     module = ir.Module("graphad")
+    wide.prepare(module, source)
     codes = [_annotated(a.annotation) for a in definition.args.args]
     result = _annotated(definition.returns)
     kind = ir.FunctionType(HELD[result], [HELD[c] for c in codes])
@@ -52,31 +54,38 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
     _Translator(function, FLAGS if fastmath else (), result).run(definition, parameters)
     keep_vector_forms(module)
-    return _with_loop_options(str(module))
+    return _with_loop_options(str(module)) + wide.definitions(module)
 
 
-# LLVM does not interleave long bodies, whose steps then wait for each other. Loops of fewer than so
-# many words of mathematics ask for so many vectors at a time; where the CPU has masks, the last
-# elements are vectors too, not a scalar copy of the loop (docs/design.md, "Vector math").
-INTERLEAVED = ((5, 4), (13, 2), (math.inf, 1))
-_LOOP = re.compile(r'!(\d+) = !{ !"interleave (\d+) \d+" }')
+# LLVM does not interleave long bodies, whose steps then wait for each other. For loops of fewer
+# than so many words of mathematics: how many vectors at a time, and whether the last elements are a
+# vector with a mask, where the CPU has masks, instead of copies of the loop (docs/design.md,
+# "Arithmetic bodies"): that compiles faster, and costs a slow store.
+INTERLEAVED = ((3, 4, False), (5, 4, True), (7, 2, True), (math.inf, 1, True))
+_LOOP = re.compile(r'!(\d+) = !{ !"interleave (\d+) (True|False) \d+" }')
 
 
 def _with_loop_options(text: str) -> str:
     """LLVM's text with its options in place of our marks: llvmlite has no distinct metadata."""
-    masks = ', !{ !"llvm.loop.vectorize.predicate.enable", i1 1 }' if vector_bits() == 512 else ""
-    count = '!{ !"llvm.loop.interleave.count", i32 \\2 }'
-    return _LOOP.sub(rf"!\1 = distinct !{{ !\1, {count}{masks} }}", text)
+
+    def options(found):
+        place, count, masked = found.groups()
+        chosen = f'!{{ !"llvm.loop.interleave.count", i32 {count} }}'
+        if masked == "True" and vector_bits() == 512:
+            chosen += ', !{ !"llvm.loop.vectorize.predicate.enable", i1 1 }'
+        return f"!{place} = distinct !{{ !{place}, {chosen} }}"
+
+    return _LOOP.sub(options, text)
 
 
-def _interleave_count(loop: ast.For) -> int:
-    """How many vectors an innermost loop is to compute at a time; 0: as LLVM likes."""
+def _interleaving(loop: ast.For) -> tuple[int, bool] | None:
+    """How many vectors an innermost loop is to compute at a time, and whether its end is masked."""
     inside = [n for s in loop.body for n in ast.walk(s)]
     if any(isinstance(n, ast.For | ast.While) for n in inside):
-        return 0
+        return None
     called = [n.func.id for n in inside if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     words = sum(name in MATHEMATICS for name in called)
-    return next(n for most, n in INTERLEAVED if words < most) if words else 0
+    return next((n, m) for most, n, m in INTERLEAVED if words < most) if words else None
 
 
 def _annotated(annotation) -> str:
@@ -239,9 +248,10 @@ class _Translator:
         def again():
             k.add_incoming(self.b.add(k, step, flags=("nsw",)), self.b.block)
             jump = self.b.branch(head)
-            if count := _interleave_count(s):
+            if options := _interleaving(s):
                 self.loops += 1
-                mark = self.b.module.add_metadata([f"interleave {count} {self.loops}"])
+                text = "interleave {} {} {}".format(*options, self.loops)
+                mark = self.b.module.add_metadata([text])
                 jump.set_metadata("llvm.loop", mark)
 
         self._inside(s.body, after, again)
