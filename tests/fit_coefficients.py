@@ -112,6 +112,7 @@ FITS = {
     "COS": (at_zero(_cos, mpf(1) / 24), (0, mpf("0.8") ** 2), 6, 4),
     "ATAN": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.4143") ** 2), 11, 5),
     "ATAN_NEAR": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.0160")), 7, 3),
+    "ATAN_ALL": (at_zero(_atan, -mpf(1) / 3), (0, 1), 9, 9),
     "TAN": (at_zero(_tan, mpf(1) / 3), (0, (PI / 4) ** 2 * mpf("1.001")), 13, 7),
     "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
     "LOG": (_log1p, (-mpf(1) / 32, mpf(1) / 16), 9, 3),

@@ -136,8 +136,9 @@ def tanh(x: Real) -> Real:
 def _even_and_odd(r: Real, low: Real) -> tuple[Real, Real]:
     """cosh(r) - 1 and sinh(r), by their series."""
     u = r * r
-    even = u * polynomial(u, (1 / 2, 1 / 24, 1 / 720))
-    return even, r + (r * u).fma(polynomial(u, (1 / 6, 1 / 120, 1 / 5040)), low)
+    terms = 3 if r.f is DOUBLE else 2
+    even = u * polynomial(u, (1 / 2, 1 / 24, 1 / 720)[:terms])
+    return even, r + (r * u).fma(polynomial(u, (1 / 6, 1 / 120, 1 / 5040)[:terms]), low)
 
 
 def _hyperbolic(size: Real) -> tuple[Steps, Real, Real]:
@@ -349,9 +350,24 @@ def atan(x: Real) -> Real:
     return (entry("ATAN_HIGH") + (z + rest)).with_sign_of(x)
 
 
+def _octant(n: Real, d: Real) -> Pair:
+    """arctan(n / d) for 0 <= n <= d, d > 0; in f32 by one polynomial."""
+    if n.f is not DOUBLE:
+        z = n / d
+        u = z * z
+        return Pair(z, (z * u) * polynomial(u, numbers(n, "ATAN_ALL")))
+    b, f = n.b, n.f
+    exponent = b.lshr(d.bits(), n.whole(f.mantissa))
+    top = n.whole(2 * f.bias - 1)
+    exponent = b.select(b.icmp_unsigned(">", exponent, top), top, exponent)
+    turned = b.sub(n.whole(2 * f.bias), exponent)
+    scale = n.from_bits(b.shl(turned, n.whole(f.mantissa)))
+    return angle(n * scale, d * scale)
+
+
 def atan2(y: Real, x: Real) -> Real:
     """The angle of (x, y): the octant's from the smaller over the larger, then its place."""
-    b, f = x.b, x.f
+    b = x.b
     ay, ax = y.magnitude(), x.magnitude()
     swapped = ay > ax
     n, d = ax.where(swapped, ay), ay.where(swapped, ax)
@@ -359,12 +375,7 @@ def atan2(y: Real, x: Real) -> Real:
     endless = d == math.inf
     n = one.where(n == math.inf, zero.where(endless, n))
     d = one.where(endless, one.where(d == 0.0, d))
-    exponent = b.lshr(d.bits(), x.whole(f.mantissa))
-    top = x.whole(2 * f.bias - 1)
-    exponent = b.select(b.icmp_unsigned(">", exponent, top), top, exponent)
-    turned = b.sub(x.whole(2 * f.bias), exponent)
-    scale = x.from_bits(b.shl(turned, x.whole(f.mantissa)))
-    a = angle(n * scale, d * scale)
+    a = _octant(n, d)
     left = b.icmp_signed("<", x.bits(), x.whole(0))
     minus = b.xor(swapped, left)
     signed = Pair(-a.high, -a.low).where(minus, a)
@@ -385,8 +396,10 @@ def _arcsine_parts(x: Real):
     z = ((1.0 - size) * 0.5).where(large, size * size)
     root = z.sqrt()
     s = root.where(large, size)
-    error = ((-s).fma(s, z) / (s + s)).where(large, 0.0)
-    error = s.like(0.0).where(s == 0.0, error)
+    error: Real | float = 0.0
+    if x.f is DOUBLE:  # the root's; in f32 there is room for it
+        error = ((-s).fma(s, z) / (s + s)).where(large, 0.0)
+        error = s.like(0.0).where(s == 0.0, error)
     return large, Pair(s, s.fma(z * polynomial(z, numbers(x, "ASIN")), error))
 
 
