@@ -72,6 +72,19 @@ def _erf(u):
     return mpmath.erf(x) / x - mpf(9) / 8
 
 
+DIGAMMA_ROOT = mpmath.findroot(mpmath.digamma, 1.4616)
+
+
+def _log_gamma(t):
+    """log(gamma(2 + t)) / t."""
+    return 1 - mpmath.euler if abs(t) < mpf("1e-20") else mpmath.loggamma(2 + t) / t
+
+
+def _digamma(u):
+    """digamma(t) / (t - its root) at t = u + 3/2."""
+    return mpmath.digamma(u + mpf(3) / 2) / (u + mpf(3) / 2 - DIGAMMA_ROOT)
+
+
 def _bessel(order, far):
     """exp(-x) I(x) (over x for order 1) at x = 4 (t + 1), or its sqrt(x) multiple at 16 / (t + 1)."""
 
@@ -120,6 +133,8 @@ FITS = {
     "CBRT": (mpmath.cbrt, (mpf("0.374"), mpf("3.001")), 6, 5),
     "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
     "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
+    "LOG_GAMMA": (_log_gamma, (-mpf(1) / 2, mpf(1) / 2), 18, 8),
+    "DIGAMMA": (_digamma, (-mpf(1) / 2, mpf(1) / 2), 21, 9),
     "I0E_NEAR": (_bessel(0, False), (-1, 1), 29, 17),
     "I0E_FAR": (_bessel(0, True), (-1, 1), 22, 9),
     "I1E_NEAR": (_bessel(1, False), (-1, 1), 28, 16),
@@ -317,7 +332,7 @@ def text() -> str:
         high = mpmath.nint(value * 2**bits) / 2**bits
         lines.append(f"LOG10_2_{code} = _numbers(\n{written([high, value - high])})\n")
     constants = {
-        "ROOT_LN2": (START, 2),
+        "ROOT_LN2": (START, 2), "DIGAMMA_ROOT": (DIGAMMA_ROOT, 2),
         "HALF_PI": (PI / 2, 4), "LN2": (mpmath.log(2), 3), "INV_LN2": (1 / mpmath.log(2), 2),
         "INV_LN10": (1 / mpmath.log(10), 2),
         "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),

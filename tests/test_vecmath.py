@@ -46,6 +46,8 @@ SPECIAL_FUNCTIONS = {
     "logit": (lambda x: mpmath.log(x / (1 - x)), "unit", 1.6, 1.6),
     "erfinv": (mpmath.erfinv, "sign", 4.0, 4.0),
     "trigamma": (lambda x: mpmath.polygamma(1, x), "positive", 3.5, 3.5),
+    "gammaln": (lambda x: mpmath.loggamma(x).real, "positive", 6.0, 0.6),
+    "digamma": (mpmath.digamma, "positive", 4.0, 0.6),
     "i0e": (lambda x: mpmath.besseli(0, x) * mpmath.exp(-abs(x)), "all", 4.0, 0.6),
     "i1e": (lambda x: mpmath.besseli(1, x) * mpmath.exp(-abs(x)), "all", 4.0, 0.6),
 }  # fmt: skip
@@ -123,7 +125,8 @@ def test_special_functions(name, dtype):
     elif where == "sign":
         x = np.concatenate([rng.uniform(-1, 1, 200), 1 - 10.0 ** rng.uniform(-6, -1, 60)])
     elif where == "positive":
-        x = 10.0 ** rng.uniform(-3, 4, 300)
+        near = np.concatenate([p + rng.normal(size=40) * 1e-3 for p in (1.0, 1.461632, 2.0)])
+        x = np.concatenate([10.0 ** rng.uniform(-3, 4, 300), rng.uniform(0, 12, 200), near])
     x = x.astype(dtype)
     got = getattr(ga.special, name)(x)
     limits = np.finfo(dtype)

@@ -167,6 +167,37 @@ ERFCX_F4 = _numbers(
     "0x1.4c50440000000p-8", "-0x1.7d81200000000p-11", "-0x1.ffb0a80000000p-13",
     "0x1.fc06d40000000p-14",
 )
+# error 3.96e-18 on -0.5, 0.5
+LOG_GAMMA_F8 = _numbers(
+    "0x1.b0ee6072093cep-2", "0x1.4a34cc4a60fa7p-2", "-0x1.13e001a557553p-4",
+    "0x1.51322ac7d7c43p-6", "-0x1.e404fc21d9ae2p-8", "0x1.7add6eaebf39ep-9",
+    "-0x1.38ac5bfc8c000p-10", "0x1.0b36af0cfbcf4p-11", "-0x1.d3fd6abbf2750p-13",
+    "0x1.a127ed74b031fp-14", "-0x1.78d8f29bbae68p-15", "0x1.5804e9b535912p-16",
+    "-0x1.3d4d5442bfe35p-17", "0x1.2661e29523347p-18", "-0x1.08f890aaae989p-19",
+    "0x1.eb93481b7d77ap-21", "-0x1.380e8cd7b48b1p-21", "0x1.2fc3e2680f19bp-22",
+)
+# error 7.85e-9 on -0.5, 0.5
+LOG_GAMMA_F4 = _numbers(
+    "0x1.b0ee600000000p-2", "0x1.4a34ca0000000p-2", "-0x1.13e1060000000p-4",
+    "0x1.5137480000000p-6", "-0x1.e2c2be0000000p-8", "0x1.78eaae0000000p-9",
+    "-0x1.58229a0000000p-10", "0x1.2ed69c0000000p-11",
+)
+# error 8.36e-17 on -0.5, 0.5
+DIGAMMA_F8 = _numbers(
+    "0x1.e6f0cbb873617p-1", "-0x1.b1cb63005ee5bp-2", "0x1.eca189b8e6bf8p-3",
+    "-0x1.2feeeb98b0577p-3", "0x1.8512e590787cap-4", "-0x1.fb44201e475dfp-5",
+    "0x1.4de9a9fade092p-5", "-0x1.b9f8b4c78f2ffp-6", "0x1.2564781f83af8p-6",
+    "-0x1.8634c419ccb92p-7", "0x1.03bfc585aed5fp-7", "-0x1.5a16ff06f8b57p-8",
+    "0x1.cd47b48bf698dp-9", "-0x1.3261772e1dd65p-9", "0x1.97a58282c7169p-10",
+    "-0x1.1a8f65bbaad3ep-10", "0x1.7e0dfb20ee1a9p-11", "-0x1.739637f0ef72fp-12",
+    "0x1.c748f49e12b7dp-13", "-0x1.8d1df9ff185c2p-12", "0x1.18cd796615801p-12",
+)
+# error 1.29e-7 on -0.5, 0.5
+DIGAMMA_F4 = _numbers(
+    "0x1.e6f0ce0000000p-1", "-0x1.b1cad20000000p-2", "0x1.ec9de60000000p-3",
+    "-0x1.302a9c0000000p-3", "0x1.85d5860000000p-4", "-0x1.ee37580000000p-5",
+    "0x1.3f77ac0000000p-5", "-0x1.1eb1fc0000000p-5", "0x1.93e9be0000000p-6",
+)
 # error 4.49e-18 on -1.0, 1.0
 I0E_NEAR_F8 = _numbers(
     "0x1.a7f09f8eedf5ap-3", "-0x1.cedda00486203p-4", "0x1.8322d1d8a3baap-4",
@@ -484,6 +515,12 @@ ROOT_LN2_F8 = _numbers(
 )
 ROOT_LN2_F4 = _numbers(
     "0x1.aa449a0000000p-1", "-0x1.d3c6580000000p-26",
+)
+DIGAMMA_ROOT_F8 = _numbers(
+    "0x1.762d86356be3fp+0", "0x1.b86a722197829p-54",
+)
+DIGAMMA_ROOT_F4 = _numbers(
+    "0x1.762d860000000p+0", "0x1.ab5f200000000p-27",
 )
 HALF_PI_F8 = _numbers(
     "0x1.921fb54442d18p+0", "0x1.1a62633145c07p-54", "-0x1.f1976b7ed8fbcp-110",

@@ -225,24 +225,6 @@ def erfinv(x: Real) -> Real:
     return x.like(math.nan).where(x.b.or_(size > 1.0, x.unordered(x)), out)
 
 
-# -- the trigamma function -------------------------------------------------------------------------
-BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
-SHIFT = 8
-
-
-def trigamma(x: Real) -> Real:
-    """The second derivative of log gamma, for x > 0: the recurrence to x + 8, where the asymptotic
-    series holds (NIST DLMF 5.15.5, 5.15.9); nan elsewhere."""
-    total = x.like(0.0)
-    for k in range(SHIFT):
-        total = total + 1.0 / ((x + float(k)) * (x + float(k)))
-    y = x + float(SHIFT)
-    r = 1.0 / y
-    u = r * r
-    series = r + 0.5 * u + r * u * polynomial(u, BERNOULLI)
-    return x.like(math.nan).where(x.b.not_(x > 0.0), series + total)
-
-
 # -- Bessel functions ------------------------------------------------------------------------------
 def _scaled_bessel(size: Real, name: str) -> Real:
     """Polynomials on [0, 8] and, of 1 / x, beyond."""
@@ -272,5 +254,5 @@ def i1e(x: Real) -> Real:
 BODIES |= {
     f.__name__: f
     for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri, tail_quantile,
-              erfinv, trigamma, i0e, i1e)
+              erfinv, i0e, i1e)
 }  # fmt: skip

@@ -122,10 +122,19 @@ special("logit", 1, "logit_{code}({0})", domain=((0.05, 0.95),),
         meaning=lambda p: sym("log")(p / (1 - p)),
         partials=lambda p, out: (1.0 / (p * (1.0 - p)),))  # fmt: skip
 
+
 # -- the gamma function ----------------------------------------------------------------------------
+def _gammaln_reference(x):
+    """SciPy's, which is infinite for subnormal numbers too."""
+    tiny = (x != 0) & (abs(x) < np.finfo(x.dtype).smallest_normal)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(tiny, -np.log(abs(x)), _scipy("gammaln")(x))[()]
+
+
 special("gamma", 1, meaning=sym("gamma"), domain=((0.3, 5.0),),
         partials=lambda x, out: (out * apply("digamma", x),))  # fmt: skip
-special("gammaln", 1, meaning=sym("loggamma"), domain=((0.3, 9.0),),
+special("gammaln", 1, "gammaln_{code}({0})", meaning=sym("loggamma"), domain=((0.3, 9.0),),
+        reference=_gammaln_reference,
         partials=lambda x, out: (apply("digamma", x),))  # fmt: skip
 
 
@@ -142,7 +151,7 @@ special("trigamma", 1, "trigamma_{code}({0})", domain=((0.3, 9.0),),
         meaning=lambda x: sym("polygamma", 1)(x),
         reference=lambda x: _scipy("polygamma")(1, x).astype(x.dtype),
         partials=lambda x, out: (-2.0 * apply("zeta", 3.0, x),))  # fmt: skip
-special("digamma", 1, meaning=sym("digamma"), domain=((0.3, 9.0),),
+special("digamma", 1, "digamma_{code}({0})", meaning=sym("digamma"), domain=((0.3, 9.0),),
         partials=lambda x, out: (_trigamma(x),))  # fmt: skip
 TABLE.scipy["psi"] = TABLE.scipy["digamma"]
 special("zeta", 2, domain=((1.5, 6.0), (0.4, 5.0)),

@@ -20,7 +20,7 @@ MAGIC = b"graphad2"
 
 MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "build.py",
            "functions.py")  # fmt: skip
-BODIES = ("real.py", "vecmath.py", "vecspecial.py", "wide.py", "coefficients.py",
+BODIES = ("real.py", "vecmath.py", "vecspecial.py", "vecgamma.py", "wide.py", "coefficients.py",
           "philox.py")  # fmt: skip
 
 

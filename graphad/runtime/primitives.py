@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit import philox, vecmath, vecspecial
+from graphad.emit import philox, vecgamma, vecmath, vecspecial
 from graphad.emit.kernel import BLOCK
 from graphad.runtime import functions
 from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
@@ -31,7 +31,7 @@ class Primitive:
     build: Callable[..., Any]
 
 
-assert vecspecial.BODIES is vecmath.BODIES  # it adds its own there
+assert vecspecial.BODIES is vecgamma.BODIES is vecmath.BODIES  # they add their own there
 WORDS: dict[str, Primitive] = {}
 
 
