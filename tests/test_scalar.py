@@ -109,6 +109,9 @@ def test_special_values(name, dtype, regime):
     if name == "kl_div":  # SciPy's overflows where the quotient does
         fine = np.isfinite(want)
         xs, want = [x[fine] for x in xs], want[fine]
+    if name == "gammaln":  # SciPy's is infinite for subnormal numbers
+        fine = (points == 0) | ~(abs(points) < np.finfo(dtype).smallest_normal)
+        xs, want = [x[fine] for x in xs], want[fine]
     xs = [np.ascontiguousarray(x) for x in xs]
     got = ga.function(lambda *a: ufunc(*a))(*xs)
     assert got.dtype == want.dtype
