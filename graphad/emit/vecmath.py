@@ -130,7 +130,8 @@ def tanh(x: Real) -> Real:
     d = m + 2.0
     q = m / d
     low = ((d - 2.0) - m).where(m < 2.0, 0.0)  # beyond, it matters less
-    return (q * low).fma(q.fma(-0.5, 0.5), q).with_sign_of(x)
+    rest = q.fma(low, (-q).fma(d, m))  # what is left of m, times 1 / d
+    return rest.fma(q.fma(-0.5, 0.5), q).with_sign_of(x)
 
 
 def _even_and_odd(r: Real, low: Real) -> tuple[Real, Real]:
@@ -236,10 +237,17 @@ def log10(x: Real) -> Real:
 
 
 def log1p(x: Real) -> Real:
-    """log(1 + x): the rounding error of u = 1 + x is added to what the mantissa is beyond 1 / c."""
+    """log(1 + x)."""
+    return _log1p(x)
+
+
+def _log1p(x: Real, more: Real | float = 0.0) -> Real:
+    """log(1 + x + more): the rounding error of u = 1 + x is added to what the mantissa is beyond
+    1 / c, and so is `more`, which is as small."""
     u = x + 1.0
-    error = (x - (u - 1.0)).where(x < 2.0 ** (x.f.mantissa + 1), 0.0)
-    whole = Logarithm(u, error)
+    error = x - (u - 1.0)
+    error = error + more if isinstance(more, Real) else error
+    whole = Logarithm(u, error.where(x < 2.0 ** (x.f.mantissa + 1), 0.0))
     return x.where(u == 1.0, whole.at_ends(whole.natural()))
 
 
@@ -290,17 +298,14 @@ def cos(x: Real) -> Real:
 
 
 def tan(x: Real) -> Real:
-    """Tangent: sine over cosine, or in f32 a polynomial's quotient, turned in odd quarters."""
+    """Tangent by a polynomial, -1 over it in odd quarters."""
     q, r = quarter_turns(x)
     odd = _odd(x, q)
-    if x.f is DOUBLE:
-        s, c = (p.high for p in sin_and_cos(r))
-        out = (-c).where(odd, s) / s.where(odd, c)
-    else:
-        u = r.high * r.high
-        t = (r.high * u).fma(polynomial(u, numbers(x, "TAN")), r.low) + r.high
-        one = x.like(1.0)
-        out = (-one).where(odd, t) / t.where(odd, one)
+    u = r.high * r.high
+    rest = (r.high * u).fma(polynomial(u, numbers(x, "TAN")), r.low.fma(u, r.low))
+    t = quick_two_sum(r.high, rest)
+    turned = -1.0 / t.high
+    out = (turned * turned).fma(t.low, turned).where(odd, t.high)
     return x.where(x == 0.0, rarely(x, x.f.far, "tan", out))
 
 
@@ -587,7 +592,8 @@ def asinh(x: Real) -> Real:
     size = x.magnitude()
     top = 2.0 ** (x.f.mantissa // 2 + 3)
     a = x.like(top).where(size > top, size)
-    out = log1p(a + (a * a) / ((a.fma(a, 1.0)).sqrt() + 1.0))
+    whole = quick_two_sum(a, (a * a) / ((a.fma(a, 1.0)).sqrt() + 1.0))
+    out = _log1p(whole.high, whole.low)
     return x.where(size == 0.0, _large_log(size, out).with_sign_of(x))
 
 
@@ -595,7 +601,8 @@ def acosh(x: Real) -> Real:
     """log(x + sqrt(x² - 1)), by log1p of what is beyond 1; nan below 1."""
     top = 2.0 ** (x.f.mantissa // 2 + 3)
     t = x.like(top).where(x > top, x) - 1.0
-    out = log1p(t + (t.fma(t, t + t)).sqrt())
+    whole = quick_two_sum((t.fma(t, t + t)).sqrt(), t)
+    out = _log1p(whole.high, whole.low)
     return x.like(math.nan).where(t < 0.0, _large_log(x, out))
 
 
