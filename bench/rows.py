@@ -231,7 +231,8 @@ def adam_row(params, names, rng) -> Row:
         zeros = {n: np.zeros_like(params[n]) for n in names}
         whole = jax_job(jax_step, params, zeros, zeros, np.float32(0))
         jobs["jax"] = lambda: whole()[0]
-    return Row("MLP step with Adam, batch 512, f4", jobs, 1e-3, target=0.6)
+    jobs["products alone"] = products_alone(512, (64, 256, 256, 10))
+    return Row("MLP step with Adam, batch 512, f4", jobs, 1e-3, target=0.6, floor="products alone")
 
 
 def jacobians() -> list[Row]:
