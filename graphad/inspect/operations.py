@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import numpy as np
 
+from graphad.emit.vecspecial import BODIES
 from graphad.errors import DerivativeError
 from graphad.graph import Builder
 from graphad.op import TABLE, Op
@@ -25,6 +29,34 @@ def _body(op: Op) -> str:
     if "special_" in text:
         return "a scalar call"
     return "vectorised" if text else {"routine": "a routine"}.get(op.lowering, op.lowering)
+
+
+def _accuracy(op: Op) -> str:
+    """The bound of the error, in units in the last place."""
+    text = op.body if isinstance(op.body, str) else (op.body or {}).get("f", "")
+    if "special_" in text:
+        return "SciPy's"
+    words = [w for w in re.findall(r"(\w+)_\{code\}", text) if w in BODIES]
+    if not words:
+        return "exact" if op.name in ("ceil", "floor", "rint", "trunc") else "rounded once"
+    if not re.fullmatch(r"\w+_\{code\}\(\{0\}(, \{1\})?\)", text):
+        return "of its steps"
+    double, single = op.units
+    return f"{double:g}" if double == single else f"{double:g} (f32: {single:g})"
+
+
+CORNERS = (0.0, -0.0, np.inf, -np.inf)
+
+
+def _corners(op: Op) -> str:
+    """The values at ±0 and ±inf, or for two arguments at each pair of 0 and inf."""
+    arity = op.arity or 1
+    if arity > 2 or op.takes == "bool":
+        return ""
+    places = [(c,) for c in CORNERS] if arity == 1 else itertools.product((0.0, np.inf), repeat=2)
+    with np.errstate(all="ignore"):
+        found = [op.reference([np.float64(c) for c in place], {}, None) for place in places]
+    return ", ".join(f"{float(v):.4g}" for v in found)
 
 
 def _functions() -> list[str]:
@@ -58,7 +90,12 @@ def text() -> str:
         "`where(c, a, b)` is a where c holds. Tests sample the domain, against mpmath and complex",
         "steps. How far values are from the exact ones: [accuracy](accuracy.md). What holds at",
         "kinks, ties and zeros: [derivatives](derivatives.md).",
-        "", "| operation | formula | partials | computed | domain |", "|---|---|---|---|---|",
+        "",
+        "Accuracy is the largest error in units in the last place, `of its steps` where a formula",
+        "is evaluated. At corners: the values at 0, -0, inf and -inf, or for two arguments at",
+        "(0, 0), (0, inf), (inf, 0) and (inf, inf).",
+        "", "| operation | formula | partials | computed | domain | accuracy | at corners |",
+        "|---|---|---|---|---|---|---|",
         *(_elementwise(op) for _, op in sorted(TABLE.ops.items()) if op.partials),
         "",
         "## The other primitives", "",
@@ -77,7 +114,8 @@ def _elementwise(op: Op) -> str:
     names = "xyz"[:arity]
     wide = op.domain if len(op.domain) == arity else op.domain * arity
     domain = " x ".join(f"[{a:g}, {b:g}]" for a, b in wide)
-    cells = (op.name, f"`{_formula(op, names)}`", _partials(op, names), _body(op), domain)
+    cells = (op.name, f"`{_formula(op, names)}`", _partials(op, names), _body(op), domain,
+             _accuracy(op), _corners(op))  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 

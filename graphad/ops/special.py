@@ -87,7 +87,8 @@ special("erf", 1, "erf_{code}({0})", meaning=sym("erf"),
         partials=lambda x, out: (_exp(-x * x) * (2.0 / ROOT_PI),))  # fmt: skip
 special("erfc", 1, "erfc_{code}({0})", meaning=sym("erfc"),
         partials=lambda x, out: (_exp(-x * x) * (-2.0 / ROOT_PI),))  # fmt: skip
-special("erfinv", 1, "erfinv_{code}({0})", meaning=sym("erfinv"), domain=((-0.9, 0.9),),
+special("erfinv", 1, "erfinv_{code}({0})", units=(4.0, 4.0),
+        meaning=sym("erfinv"), domain=((-0.9, 0.9),),
         partials=lambda x, out: (_exp(out * out) * (0.5 * ROOT_PI),))  # fmt: skip
 special("erfcinv", 1, meaning=lambda p: sym("erfinv")(1 - p), domain=((0.1, 1.9),),
         partials=lambda x, out: (_exp(out * out) * (-0.5 * ROOT_PI),))  # fmt: skip
@@ -98,14 +99,14 @@ def _density(x):
     return _exp(-0.5 * x * x) / ROOT_TWO_PI
 
 
-special("ndtr", 1, "ndtr_{code}({0})",
+special("ndtr", 1, "ndtr_{code}({0})", units=(2.2, 3.0),
         meaning=lambda x: (1 + sym("erf")(x / sym("sqrt")(2))) / 2,
         partials=lambda x, out: (_density(x),))  # fmt: skip
-special("ndtri", 1, "ndtri_{code}({0})",
+special("ndtri", 1, "ndtri_{code}({0})", units=(4.0, 4.0),
         meaning=lambda p: sym("sqrt")(2) * sym("erfinv")(2 * p - 1),
         partials=lambda p, out: (_exp(0.5 * out * out) * ROOT_TWO_PI,),
         domain=((0.1, 0.9),))  # fmt: skip
-special("log_ndtr", 1, "log_ndtr_{code}({0})",
+special("log_ndtr", 1, "log_ndtr_{code}({0})", units=(4.5, 4.5),
         meaning=lambda x: sym("log")((1 + sym("erf")(x / sym("sqrt")(2))) / 2),
         partials=lambda x, out: (_exp(-0.5 * x * x - out) / ROOT_TWO_PI,))  # fmt: skip
 
@@ -133,7 +134,8 @@ def _gammaln_reference(x):
 
 special("gamma", 1, meaning=sym("gamma"), domain=((0.3, 5.0),),
         partials=lambda x, out: (out * apply("digamma", x),))  # fmt: skip
-special("gammaln", 1, "gammaln_{code}({0})", meaning=sym("loggamma"), domain=((0.3, 9.0),),
+special("gammaln", 1, "gammaln_{code}({0})", units=(6.0, 0.6),
+        meaning=sym("loggamma"), domain=((0.3, 9.0),),
         reference=_gammaln_reference,
         partials=lambda x, out: (apply("digamma", x),))  # fmt: skip
 
@@ -147,11 +149,12 @@ def _trigamma(x):
     return select(x > 0.0, value, left)
 
 
-special("trigamma", 1, "trigamma_{code}({0})", domain=((0.3, 9.0),),
+special("trigamma", 1, "trigamma_{code}({0})", units=(3.5, 3.5), domain=((0.3, 9.0),),
         meaning=lambda x: sym("polygamma", 1)(x),
         reference=lambda x: _scipy("polygamma")(1, x).astype(x.dtype),
         partials=lambda x, out: (-2.0 * apply("zeta", 3.0, x),))  # fmt: skip
-special("digamma", 1, "digamma_{code}({0})", meaning=sym("digamma"), domain=((0.3, 9.0),),
+special("digamma", 1, "digamma_{code}({0})", units=(4.0, 0.6),
+        meaning=sym("digamma"), domain=((0.3, 9.0),),
         partials=lambda x, out: (_trigamma(x),))  # fmt: skip
 TABLE.scipy["psi"] = TABLE.scipy["digamma"]
 special("zeta", 2, domain=((1.5, 6.0), (0.4, 5.0)),
@@ -237,10 +240,12 @@ def _sign(x):
 special("i0", 1, meaning=sym("besseli", 0), partials=lambda x, out: (apply("i1", x),))
 special("i1", 1, meaning=sym("besseli", 1),
         partials=lambda x, out: (select(x == 0.0, 0.5, apply("i0", x) - out / x),))  # fmt: skip
-special("i0e", 1, "i0e_{code}({0})", meaning=lambda x: sym("exp")(-x) * sym("besseli", 0)(x),
+special("i0e", 1, "i0e_{code}({0})", units=(4.0, 0.6),
+        meaning=lambda x: sym("exp")(-x) * sym("besseli", 0)(x),
         domain=((0.2, 4.0),),  # where the meaning needs no absolute value
         partials=lambda x, out: (apply("i1e", x) - _sign(x) * out,))  # fmt: skip
-special("i1e", 1, "i1e_{code}({0})", meaning=lambda x: sym("exp")(-x) * sym("besseli", 1)(x),
+special("i1e", 1, "i1e_{code}({0})", units=(4.0, 0.6),
+        meaning=lambda x: sym("exp")(-x) * sym("besseli", 1)(x),
         domain=((0.2, 4.0),),
         partials=lambda x, out: (
             select(x == 0.0, 0.5, apply("i0e", x) - out * (_sign(x) + 1.0 / x)),))  # fmt: skip
