@@ -52,7 +52,9 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
     parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
-    _Translator(function, FLAGS if fastmath else (), result).run(definition, parameters)
+    _Translator(function, FLAGS if fastmath else (), result).run(
+        definition, parameters, not MATHEMATICS.isdisjoint(_WORD.findall(source))
+    )
     keep_vector_forms(module)
     return _with_loop_options(str(module)) + wide.definitions(module)
 
@@ -62,6 +64,7 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
 # vector with a mask, where the CPU has masks, instead of copies of the loop (docs/design.md,
 # "Arithmetic bodies"): that compiles faster, and costs a slow store.
 INTERLEAVED = ((3, 4, False), (5, 4, True), (7, 2, True), (math.inf, 1, True))
+_WORD = re.compile(r"(\w+)\(")
 _LOOP = re.compile(r'!(\d+) = !{ !"interleave (\d+) (True|False) \d+" }')
 
 
@@ -93,6 +96,23 @@ def _annotated(annotation) -> str:
     return annotation.id if annotation is not None else "i8"
 
 
+def _names(value) -> list[ast.Name]:
+    """The names in an expression or a list of some; `ast.walk` takes three times as long."""
+    found, todo = [], list(value) if isinstance(value, list) else [value]
+    while todo:
+        n = todo.pop()
+        if isinstance(n, ast.Name):
+            found.append(n)
+        elif isinstance(n, ast.AST):
+            for field in n._fields:
+                part = getattr(n, field, None)
+                if isinstance(part, list):
+                    todo += part
+                elif isinstance(part, ast.AST):
+                    todo.append(part)
+    return found
+
+
 def _plain_names(definition) -> set[str]:
     """Variables that need no place in memory: set once, and read only in that block or inside."""
     homes: dict[str, list[tuple]] = {}
@@ -108,13 +128,12 @@ def _plain_names(definition) -> set[str]:
                     stack.append((value, (*here, field)))
                     continue
                 owner = (*here, "body") if isinstance(s, ast.For) and field == "target" else path
-                for part in value if isinstance(value, list) else [value]:
-                    for n in ast.walk(part) if isinstance(part, ast.AST) else ():
-                        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-                            twice = isinstance(s, ast.AugAssign)
-                            homes.setdefault(n.id, []).extend([owner] * (1 + twice))
-                        elif isinstance(n, ast.Name):
-                            uses.append((n.id, path))
+                for n in _names(value):
+                    if isinstance(n.ctx, ast.Store):
+                        twice = isinstance(s, ast.AugAssign)
+                        homes.setdefault(n.id, []).extend([owner] * (1 + twice))
+                    else:
+                        uses.append((n.id, path))
     plain = {name for name, at in homes.items() if len(at) == 1}
     for name, path in uses:
         if name in plain and path[: len(homes[name][0])] != homes[name][0]:
@@ -134,11 +153,13 @@ class _Translator:
         self.variables: dict[str, tuple[str, Any]] = {}
         self.leave: list[Any] = []
         self.loops = 0  # that are interleaved
+        self.mathematics = False
         self.plain: set[str] = set()
         self.values: dict[str, Typed] = {}
 
-    def run(self, definition, parameters):
-        """The whole body."""
+    def run(self, definition, parameters, mathematics: bool):
+        """The whole body; whether it has any words of mathematics."""
+        self.mathematics = mathematics
         self.plain = _plain_names(definition)
         for (name, code), argument in zip(parameters, self.function.args, strict=True):
             self._set(name, Typed(code, argument))
@@ -248,7 +269,7 @@ class _Translator:
         def again():
             k.add_incoming(self.b.add(k, step, flags=("nsw",)), self.b.block)
             jump = self.b.branch(head)
-            if options := _interleaving(s):
+            if self.mathematics and (options := _interleaving(s)):
                 self.loops += 1
                 text = "interleave {} {} {}".format(*options, self.loops)
                 mark = self.b.module.add_metadata([text])
