@@ -162,6 +162,20 @@ def test_special_values_are_numpys(name, dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_vectors_and_numbers_have_the_same_bits(name, dtype):
+    """Loops may use instructions that exist for vectors alone; one number at a time does not."""
+    f = ga.function(lambda *a: FUNCTIONS[name][0](*a))
+    with np.errstate(all="ignore"):
+        special = np.array(SPECIAL).astype(dtype)
+    args = [np.concatenate([x, special]) for x in arguments(name, dtype)]
+    many = f(*args)
+    single = np.array([f(*xs) for xs in zip(*args, strict=True)])
+    np.testing.assert_array_equal(many, single)
+    assert many.dtype == single.dtype
+
+
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
 def test_a_far_argument_beside_near_ones_changes_nothing_else(name):
     f = ga.function(lambda x: FUNCTIONS[name][0](x) * 2.0)

@@ -62,7 +62,14 @@ class Steps:
     def power(self, shift: float = 0.0, back: bool = False) -> Real:
         """2**(k / 16 + shift), or 2**(-k / 16 + shift), rounded."""
         k = (-self.k if back else self.k) + shift if shift or back else self.k
-        return wide.scaled(self._entry("EXP_TABLE", back), k)
+        return wide.scaled(self._entry("EXP_TABLE", back), k, lambda: self.whole(int(shift), back))
+
+    def whole(self, shift: int = 0, back: bool = False):
+        """floor(k / 16 + shift), or of -k, as an integer."""
+        r = self.r
+        steps = r.b.sub(self.place, r.like(r.f.round).bits())
+        steps = r.b.neg(steps) if back else steps
+        return r.b.add(r.b.ashr(steps, r.whole(4)), r.whole(shift))
 
     def rest(self, back: bool = False) -> Real:
         """What is missing of that power, as a part of it."""
@@ -106,7 +113,7 @@ def exp(x: Real) -> Real:
     x = clamped(x)
     steps = Steps(x)
     entry = wide.looked_up(x, numbers(x, "EXP_TABLE"), steps.place)
-    return wide.scaled(entry.fma(exp_rest(steps.r, steps.r), entry), steps.k)
+    return wide.scaled(entry.fma(exp_rest(steps.r, steps.r), entry), steps.k, steps.whole)
 
 
 def expm1(x: Real) -> Real:
@@ -174,18 +181,24 @@ def cosh(x: Real) -> Real:
 # x = 2**e m with m in [3/4, 3/2), and r = m c - 1 for c near 1 / m from a table: log(x) is
 # e log(2) - log(c) + log(1 + r). On both sides of 1, c is 1.
 class Logarithm:
-    """What log(x) is made of; `more` is added to r, in units of m."""
+    """What log(x) is made of; with `more`, that of x + more, where x is not subnormal."""
 
     def __init__(self, x: Real, more: Real | None = None):
-        self.x, self.e, self.m = x, wide.exponent(x), wide.mantissa(x)
+        normal = more is not None
+        self.x, self.e, self.m = x, wide.exponent(x, normal), wide.mantissa(x, normal)
         f, m = x.f, self.m
         self.place = x.b.lshr(m.bits(), x.whole(f.mantissa - 4))
         c = self.entry("LOG_TABLE")
         self.r = m.fma(c, -1.0)
         if more is not None:
-            self.r = wide.scaled(more, -self.e).fma(c, self.r)
+            self.r = wide.scaled(more, -self.e, self._down).fma(c, self.r)
         r = self.r
         self.rest = (r * r) * r.fma(polynomial(r, numbers(x, "LOG")), -0.5)  # log(1 + r) - r
+
+    def _down(self):
+        """-e as an integer."""
+        zero = self.x.like(self.x.f.round)
+        return self.x.b.sub(zero.bits(), (self.e + zero).bits())
 
     def entry(self, name: str) -> Real:
         """The entry for m of a table."""

@@ -66,7 +66,7 @@ def _erfc_of_size(a: Real, below: Real | None = None) -> Real:
     entry = wide.looked_up(a, numbers(a, "EXP_TABLE"), steps.place)
     whole = two_product(p.high, entry)
     out = whole.high + whole.high.fma(m, p.low.fma(entry, whole.low))
-    return wide.scaled(out, steps.k)
+    return wide.scaled(out, steps.k, steps.whole)
 
 
 def erf(x: Real) -> Real:

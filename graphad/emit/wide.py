@@ -9,6 +9,7 @@ Values are the same bits either way.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -32,18 +33,26 @@ INTERVAL, NAN_IF_NEGATIVE = 3, 8  # mantissas in [3/4, 3/2)
 CONSTANT_SPACE = 4  # of a GPU
 
 
-def exponent(x: Real) -> Real:
-    """e of |x| = 2**e m with 3/4 <= m < 3/2; -inf for 0, inf for infinity, nan for nan."""
-    return _call("exponent", x)
+def exponent(x: Real, normal: bool = False) -> Real:
+    """e of |x| = 2**e m with 3/4 <= m < 3/2; -inf for 0, inf for infinity, nan for nan. `normal`
+    says that x is not subnormal, which saves a step where there is no instruction."""
+    return _exponent(x, True) if normal and not _by_calls(x) else _call("exponent", x)
 
 
-def mantissa(x: Real) -> Real:
+def mantissa(x: Real, normal: bool = False) -> Real:
     """That m; 1 or -1 for ±0, 1 for inf, nan for x < 0."""
-    return _call("mantissa", x)
+    return _mantissa(x, True) if normal and not _by_calls(x) else _call("mantissa", x)
 
 
-def scaled(x: Real, k: Real) -> Real:
-    """x 2**floor(k), rounded once, for |k| <= 2200."""
+def _by_calls(x: Real) -> bool:
+    return getattr(x.b.module, "graphad_wide", None) is not None
+
+
+def scaled(x: Real, k: Real, whole: Callable[[], Any] | None = None) -> Real:
+    """x 2**floor(k), rounded once, for |k| <= 2200; `whole` makes floor(k) as an integer, which is
+    faster where it has to be one."""
+    if whole is not None and not _by_calls(x):
+        return _by_halves(x, whole())
     return _call("scaled", x, k)
 
 
@@ -55,36 +64,40 @@ def looked_up(like: Real, table: tuple[float, ...], index) -> Real:
 
 
 # -- one element -----------------------------------------------------------------------------------
-def _parts(x: Real):
+def _parts(x: Real, normal: bool):
     """(e as a Real, m) by integers, for x > 0."""
-    f = x.f
-    scale = f.mantissa + 2
-    tiny = x < f.smallest_normal
-    up = (x * 2.0**scale).where(tiny, x)
+    f, up, shift = x.f, x, None
+    if not normal:
+        tiny = x < f.smallest_normal
+        up = (x * 2.0 ** (f.mantissa + 2)).where(tiny, x)
+        shift = x.like(-(f.mantissa + 2)).where(tiny, 0.0)
     least = x.like(0.75).bits()
     e = x.b.ashr(x.b.sub(up.bits(), least), x.whole(f.mantissa))
     m = x.from_bits(x.b.sub(up.bits(), x.b.shl(e, x.whole(f.mantissa))))
     whole = x.from_bits(x.b.add(e, x.like(f.round).bits())) - f.round
-    return whole + x.like(-scale).where(tiny, 0.0), m
+    return whole if shift is None else whole + shift, m
 
 
-def _exponent(x: Real) -> Real:
+def _exponent(x: Real, normal: bool = False) -> Real:
     size = x.magnitude()
-    e = _parts(size)[0]
+    e = _parts(size, normal)[0]
     e = x.like(-math.inf).where(size == 0.0, e)
     return size.where(x.b.fcmp_unordered(">=", size.v, x.like(math.inf).v), e)
 
 
-def _mantissa(x: Real) -> Real:
+def _mantissa(x: Real, normal: bool = False) -> Real:
     one = x.like(1.0)
-    m = one.where(x == math.inf, _parts(x)[1])
+    m = one.where(x == math.inf, _parts(x.magnitude(), normal)[1])
     m = x.like(math.nan).where(x.b.fcmp_unordered("<", x.v, x.like(0.0).v), m)
     return one.with_sign_of(x).where(x == 0.0, m)
 
 
 def _scaled(x: Real, k: Real) -> Real:
     t = k.floor() + x.f.round
-    whole = x.b.sub(t.bits(), x.like(x.f.round).bits())
+    return _by_halves(x, x.b.sub(t.bits(), x.like(x.f.round).bits()))
+
+
+def _by_halves(x: Real, whole) -> Real:
     half = x.b.ashr(whole, x.whole(1))
     return (x * power_of_two(x, half)) * power_of_two(x, x.b.sub(whole, half))
 

@@ -45,16 +45,18 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
     module = ir.Module("graphad")
-    wide.prepare(module, source)
+    plain = _plain_names(definition)
+    loops = _vector_loops(source, definition, plain)
+    if loops:
+        wide.prepare(module, source)
     codes = [_annotated(a.annotation) for a in definition.args.args]
     result = _annotated(definition.returns)
     kind = ir.FunctionType(HELD[result], [HELD[c] for c in codes])
     function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
     parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
-    _Translator(function, FLAGS if fastmath else (), result).run(
-        definition, parameters, not MATHEMATICS.isdisjoint(_WORD.findall(source))
-    )
+    translator = _Translator(function, FLAGS if fastmath else (), result)
+    translator.run(definition, parameters, plain, loops)
     keep_vector_forms(module)
     return _with_loop_options(str(module)) + wide.definitions(module)
 
@@ -81,14 +83,21 @@ def _with_loop_options(text: str) -> str:
     return _LOOP.sub(options, text)
 
 
-def _interleaving(loop: ast.For) -> tuple[int, bool] | None:
-    """How many vectors an innermost loop is to compute at a time, and whether its end is masked."""
-    inside = [n for s in loop.body for n in ast.walk(s)]
-    if any(isinstance(n, ast.For | ast.While) for n in inside):
-        return None
-    called = [n.func.id for n in inside if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-    words = sum(name in MATHEMATICS for name in called)
-    return next((n, m) for most, n, m in INTERLEAVED if words < most) if words else None
+def _vector_loops(source: str, definition, plain: set[str]) -> dict[int, tuple[int, bool]]:
+    """By line, the innermost loops of mathematics that carry nothing from one step to the next: how
+    many vectors at a time they are to compute, and whether their ends are masked."""
+    found: dict[int, tuple[int, bool]] = {}
+    if MATHEMATICS.isdisjoint(_WORD.findall(source)):
+        return found
+    for loop in [n for n in ast.walk(definition) if isinstance(n, ast.For)]:
+        inside = [n for s in loop.body for n in ast.walk(s)]
+        if any(isinstance(n, ast.For | ast.While) for n in inside):
+            continue
+        words = sum(isinstance(n, ast.Name) and n.id in MATHEMATICS for n in inside)
+        kept = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        if words and kept <= plain:
+            found[loop.lineno] = next((n, m) for most, n, m in INTERLEAVED if words < most)
+    return found
 
 
 def _annotated(annotation) -> str:
@@ -153,14 +162,13 @@ class _Translator:
         self.variables: dict[str, tuple[str, Any]] = {}
         self.leave: list[Any] = []
         self.loops = 0  # that are interleaved
-        self.mathematics = False
+        self.vector_loops: dict[int, tuple[int, bool]] = {}
         self.plain: set[str] = set()
         self.values: dict[str, Typed] = {}
 
-    def run(self, definition, parameters, mathematics: bool):
-        """The whole body; whether it has any words of mathematics."""
-        self.mathematics = mathematics
-        self.plain = _plain_names(definition)
+    def run(self, definition, parameters, plain, vector_loops):
+        """The whole body."""
+        self.plain, self.vector_loops = plain, vector_loops
         for (name, code), argument in zip(parameters, self.function.args, strict=True):
             self._set(name, Typed(code, argument))
         self._block(definition.body)
@@ -269,7 +277,7 @@ class _Translator:
         def again():
             k.add_incoming(self.b.add(k, step, flags=("nsw",)), self.b.block)
             jump = self.b.branch(head)
-            if self.mathematics and (options := _interleaving(s)):
+            if options := self.vector_loops.get(s.lineno):
                 self.loops += 1
                 text = "interleave {} {} {}".format(*options, self.loops)
                 mark = self.b.module.add_metadata([text])
