@@ -176,6 +176,17 @@ def test_signature_compiles_once_for_all_sizes():
         two(np.ones(3), np.ones(4))
 
 
+def test_a_ufunc_itself():
+    x, y = np.linspace(0.1, 1.0, 50), np.linspace(1.0, 2.0, 50)
+    out = np.empty(50)
+    f = ga.function(np.exp)
+    assert f(x, out=out) is out
+    np.testing.assert_allclose(out, np.exp(x), rtol=4e-16)
+    np.testing.assert_allclose(ga.function(np.arctan2)(x, y), np.arctan2(x, y), rtol=1e-15)
+    slope = ga.grad(lambda *a: ga.function(np.hypot)(*a).sum(), wrt=1)(x, y)
+    np.testing.assert_allclose(slope, y / np.hypot(x, y), rtol=1e-15)
+
+
 def test_out(regime):
     f = ga.function(lambda x: np.exp(x) * 2.0)
     x = np.linspace(0, 1, 7)

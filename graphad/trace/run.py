@@ -90,7 +90,10 @@ _ZERO = Spec((), np.dtype("f8"))
 
 
 def signature_of(f: Callable) -> inspect.Signature:
-    """The signature of what will be traced."""
+    """The signature of what will be traced; a ufunc's operands alone, so that `out=` is ours."""
+    if isinstance(f, np.ufunc):
+        operand = inspect.Parameter.POSITIONAL_ONLY
+        return inspect.Signature([inspect.Parameter(n, operand) for n in "xyzw"[: f.nin]])
     try:
         return inspect.signature(underlying(f))
     except (TypeError, ValueError):
