@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphad.emit.real import on_cuda, vector_bits
+from graphad.emit.real import keep, on_cuda, vector_bits
 from graphad.ops.random import LOW, MULTIPLIERS, ROUNDS, STEPS
 
 I64 = ir.IntType(64)
@@ -77,7 +77,7 @@ def _vector_form(module, code: str, lanes: int) -> str:
     with b.if_then(b.not_(together), likely=False):
         b.ret(b.call(apart, f.args))
     b.ret(_shared_blocks(b, code, lanes, *first))
-    module.used = [*getattr(module, "used", []), f]
+    keep(module, f)
     return described
 
 

@@ -317,7 +317,7 @@ def _vector_form(module, fmt: Format, limit: float, name: str, lanes: int):
     with b.if_then(some, likely=False):
         b.ret(b.call(slow, [x, y]))
     b.ret(y)
-    module.used = [*getattr(module, "used", []), f]
+    keep(module, f)
 
 
 def _lane_by_lane(module, fmt: Format, limit: float, name: str, lanes: int, kind):
@@ -344,6 +344,11 @@ def _lane_by_lane(module, fmt: Format, limit: float, name: str, lanes: int, kind
     b.position_at_end(done)
     b.ret(new)
     return f
+
+
+def keep(module, f) -> None:
+    """Note a vector form that LLVM is not to drop."""
+    module.used = [*getattr(module, "used", []), f]
 
 
 def keep_vector_forms(module) -> None:

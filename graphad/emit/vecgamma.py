@@ -22,11 +22,12 @@ def _reflected(x: Real) -> Real:
 
 
 def _half_turns(x: Real) -> tuple[Real, Real, Real]:
-    """(whether they change roles, sine, cosine) of pi times the distance to the next integer."""
-    r = (x - (x + 0.5).floor()).magnitude()
+    """(distance to the next integer, signed; sine and cosine of pi times its size)."""
+    side = x - (x + 0.5).floor()
+    r = side.magnitude()
     far = r > 0.25
     s, c = sin_and_cos(Pair((0.5 - r).where(far, r) * math.pi, x.like(0.0)))
-    return far, s.high, c.high
+    return side, c.high.where(far, s.high), s.high.where(far, c.high)
 
 
 def gammaln(x: Real) -> Real:
@@ -52,8 +53,8 @@ def gammaln(x: Real) -> Real:
     series = y * polynomial(y * y, terms) + math.log(2.0 * math.pi) / 2
     out = ((w - 0.5).fma(logarithm, series - w)).where(far, near)
     out = w.where(w == math.inf, out)
-    turned, sine, cosine = _half_turns(x)
-    left = math.log(math.pi) - log(cosine.where(turned, sine)) - out
+    _, sine, _ = _half_turns(x)
+    left = math.log(math.pi) - log(sine) - out
     left = x.like(math.inf).where(x.floor() == x, left)
     left = x.where(x == -math.inf, left)  # as SciPy has it
     return out.where(b.fcmp_unordered(">", x.v, x.like(0.0).v), left)
@@ -82,9 +83,8 @@ def digamma(x: Real) -> Real:
     u = y * y
     series = (0.5 * y) + u * polynomial(u, [v / (2 * k) for k, v in enumerate(BERNOULLI, 1)])
     out = (log(w) - series).where(far, near)
-    turned, sine, cosine = _half_turns(x)
-    cotangent = sine.where(turned, cosine) / cosine.where(turned, sine) * math.pi
-    side = x - (x + 0.5).floor()
+    side, sine, cosine = _half_turns(x)
+    cotangent = cosine / sine * math.pi
     left = out - (-cotangent).where(side < 0.0, cotangent)
     left = x.like(math.nan).where(x.floor() == x, left)
     left = x.like(math.inf).with_sign_of(-x).where(x == 0.0, left)

@@ -59,10 +59,11 @@ class Steps:
         self.low = (-k).fma(f.ln2_low / wide.ENTRIES, high - self.r)
         self.place, self.k = t.bits(), k * (1.0 / wide.ENTRIES)
 
-    def power(self, shift: float = 0.0, back: bool = False) -> Real:
+    def power(self, shift: int = 0, back: bool = False) -> Real:
         """2**(k / 16 + shift), or 2**(-k / 16 + shift), rounded."""
-        k = (-self.k if back else self.k) + shift if shift or back else self.k
-        return wide.scaled(self._entry("EXP_TABLE", back), k, lambda: self.whole(int(shift), back))
+        k = -self.k if back else self.k
+        k = k + float(shift) if shift else k
+        return wide.scaled(self._entry("EXP_TABLE", back), k, lambda: self.whole(shift, back))
 
     def whole(self, shift: int = 0, back: bool = False):
         """floor(k / 16 + shift), or of -k, as an integer."""
@@ -95,12 +96,6 @@ def whole_part(t: Real):
     return t.b.sub(t.bits(), t.like(t.f.round).bits())
 
 
-def halves(x: Real, k) -> tuple[Real, Real]:
-    """2**k as a product of two, so that neither overflows nor is subnormal."""
-    half = x.b.ashr(k, x.whole(1))
-    return power_of_two(x, half), power_of_two(x, x.b.sub(k, half))
-
-
 def clamped(x: Real) -> Real:
     """x kept where exp is finite or overflows by the arithmetic itself; nan stays."""
     low, high = x.f.exp_range
@@ -119,7 +114,7 @@ def exp(x: Real) -> Real:
 def expm1(x: Real) -> Real:
     """e**x - 1, exact at ±0 and relative near it; half of it at first, which does not overflow."""
     steps = Steps(clamped(x))
-    power = steps.power(-1.0)
+    power = steps.power(-1)
     p = steps.r + expm1_rest(steps.r, steps.low + steps.rest())
     tiny = x.magnitude() < 2.0 ** -(x.f.mantissa + 2)  # its half may be subnormal
     return x.where(tiny, power.fma(p, power - 0.5) * 2.0)
@@ -153,7 +148,7 @@ def _hyperbolic(size: Real) -> tuple[Steps, Real, Real]:
     """(the steps, e**s / 4, e**-s / 4) of a size, where s is its multiple of ln(2) / 16."""
     top = size.f.exp_range[1] + 1.0 if size.f is DOUBLE else 90.0  # where the result is inf
     steps = Steps(size.like(top).where(size > top, size))
-    return steps, steps.power(-2.0), steps.power(-2.0, back=True)
+    return steps, steps.power(-2), steps.power(-2, back=True)
 
 
 def sinh(x: Real) -> Real:
@@ -180,16 +175,25 @@ def cosh(x: Real) -> Real:
 # -- logarithms ----------------------------------------------------------------------------------
 # x = 2**e m with m in [3/4, 3/2), and r = m c - 1 for c near 1 / m from a table: log(x) is
 # e log(2) - log(c) + log(1 + r). On both sides of 1, c is 1.
-class Logarithm:
+class Parts:
+    """e and m of a number, and the entries of tables for m."""
+
+    def __init__(self, x: Real, normal: bool = False):
+        self.x, self.e, self.m = x, wide.exponent(x, normal), wide.mantissa(x, normal)
+        self.place = x.b.lshr(self.m.bits(), x.whole(x.f.mantissa - 4))
+
+    def entry(self, name: str) -> Real:
+        """The entry for m of a table."""
+        return wide.looked_up(self.x, numbers(self.x, name), self.place)
+
+
+class Logarithm(Parts):
     """What log(x) is made of; with `more`, that of x + more, where x is not subnormal."""
 
     def __init__(self, x: Real, more: Real | None = None):
-        normal = more is not None
-        self.x, self.e, self.m = x, wide.exponent(x, normal), wide.mantissa(x, normal)
-        f, m = x.f, self.m
-        self.place = x.b.lshr(m.bits(), x.whole(f.mantissa - 4))
+        super().__init__(x, more is not None)
         c = self.entry("LOG_TABLE")
-        self.r = m.fma(c, -1.0)
+        self.r = self.m.fma(c, -1.0)
         if more is not None:
             self.r = wide.scaled(more, -self.e, self._down).fma(c, self.r)
         r = self.r
@@ -199,10 +203,6 @@ class Logarithm:
         """-e as an integer."""
         zero = self.x.like(self.x.f.round)
         return self.x.b.sub(zero.bits(), (self.e + zero).bits())
-
-    def entry(self, name: str) -> Real:
-        """The entry for m of a table."""
-        return wide.looked_up(self.x, numbers(self.x, name), self.place)
 
     def natural(self) -> Real:
         """The logarithm, rounded."""
@@ -455,23 +455,26 @@ def hypot(x: Real, y: Real) -> Real:
 
 def log2_pair(x: Real) -> Pair:
     """log2 of x > 0 to about 63 bits, for pow."""
-    e, m = wide.exponent(x), wide.mantissa(x)
-    place = x.b.lshr(m.bits(), x.whole(x.f.mantissa - 4))
-
-    def entry(name):
-        return wide.looked_up(x, numbers(x, name), place)
-
-    p = two_product(m, entry("LOG_TABLE"))
+    parts = Parts(x)
+    p = two_product(parts.m, parts.entry("LOG_TABLE"))
     r = quick_two_sum(p.high - 1.0, p.low)
     unit = constant(x, "INV_LN2")
     square = two_product(r.high, r.high)
     cube = (square.high * r.high) * polynomial(r.high, numbers(x, "LOG"))
     first, second = two_product(r.high, unit.high), two_product(square.high, unit.high * -0.5)
-    one = quick_two_sum(e + entry("LOG2_HIGH"), first.high)
+    one = quick_two_sum(parts.e + parts.entry("LOG2_HIGH"), first.high)
     two = quick_two_sum(one.high, second.high)
     low = r.high.fma(unit.low, (r.low - r.high * r.low - square.low * 0.5 + cube) * unit.high)
     low = square.high.fma(unit.low * -0.5, low) + (first.low + second.low)
-    return quick_two_sum(two.high, two.low + (one.low + (low + entry("LOG2_LOW"))))
+    return quick_two_sum(two.high, two.low + (one.low + (low + parts.entry("LOG2_LOW"))))
+
+
+def binary_steps(x: Real, low: Real | None = None) -> tuple[Real, Real, Real]:
+    """(r, k, 2**(k % 1)): 2**(x + low) is e**r 2**k, k a multiple of 1/16."""
+    t = x.fma(wide.ENTRIES, x.f.round)
+    k = (t - x.f.round) * (1.0 / wide.ENTRIES)
+    rest = x - k if low is None else x - k + low
+    return rest * math.log(2.0), k, wide.looked_up(x, numbers(x, "EXP_TABLE"), t.bits())
 
 
 def exp2_pair(e: Pair) -> Real:
@@ -481,28 +484,21 @@ def exp2_pair(e: Pair) -> Real:
     within = high.magnitude() < top
     high = high.like(top).where(high > top, high)
     high = high.like(-top).where(high < -top, high)
-    t = high.fma(wide.ENTRIES, high.f.round)
-    k = (t - high.f.round) * (1.0 / wide.ENTRIES)
-    r = (high - k + e.low.where(within, 0.0)) * math.log(2.0)
-    entry = wide.looked_up(high, numbers(high, "EXP_TABLE"), t.bits())
+    r, k, entry = binary_steps(high, e.low.where(within, 0.0))
     return wide.scaled(entry.fma(exp_rest(r, r), entry), k)
 
 
 def _single_power(size: Real, y: Real) -> Real:
     """size**y for f32 in f64, to 2**-30."""
     x, y = size.to(DOUBLE), y.to(DOUBLE)
-    e, m = wide.exponent(x), wide.mantissa(x)
-    place = x.b.lshr(m.bits(), x.whole(x.f.mantissa - 4))
-    r = m.fma(wide.looked_up(x, numbers(x, "LOG_TABLE"), place), -1.0)
+    parts = Parts(x)
+    r = parts.m.fma(parts.entry("LOG_TABLE"), -1.0)
     rest = (r * r).fma(r.fma(polynomial(r, numbers(x, "LOG_OF_POWER")), -0.5), r)
-    whole = e + wide.looked_up(x, numbers(x, "LOG2_HIGH"), place)
+    whole = parts.e + parts.entry("LOG2_HIGH")
     z = rest.fma(1.0 / math.log(2.0), whole) * y
     z = z.like(200.0).where(z > 200.0, z)
     z = z.like(-200.0).where(z < -200.0, z)
-    t = z.fma(wide.ENTRIES, z.f.round)
-    k = (t - z.f.round) * (1.0 / wide.ENTRIES)
-    r = (z - k) * math.log(2.0)
-    entry = wide.looked_up(z, numbers(z, "EXP_TABLE"), t.bits())
+    r, k, entry = binary_steps(z)
     p = (r * r).fma(polynomial(r, (1 / 2, 1 / 6, 1 / 24)), r)
     return wide.scaled(entry.fma(p, entry), k).to(size.f)
 

@@ -19,6 +19,7 @@ from graphad.emit.real import (
     Format,
     Real,
     declared,
+    keep,
     on_cuda,
     power_of_two,
     vector_bits,
@@ -26,7 +27,8 @@ from graphad.emit.real import (
 
 PREFIX = "graphad_wide_"
 LINKED = "\n; what is linked after vectorisation\n"
-I8, I32 = ir.IntType(8), ir.IntType(32)
+I32 = ir.IntType(32)
+Table = tuple[float, ...]
 ENTRIES = 16  # of a table: what two vectors of f64 hold
 ROUNDING = 4  # as the CPU is set
 INTERVAL, NAN_IF_NEGATIVE = 3, 8  # mantissas in [3/4, 3/2)
@@ -56,11 +58,10 @@ def scaled(x: Real, k: Real, whole: Callable[[], Any] | None = None) -> Real:
     return _call("scaled", x, k)
 
 
-def looked_up(like: Real, table: tuple[float, ...], index) -> Real:
+def looked_up(like: Real, table: Table, index) -> Real:
     """table[index % 16], in the format of `like`."""
     assert len(table) == ENTRIES
-    places = ",".join(float(v).hex() for v in table)
-    return _call(f"table:{places}", like, index)
+    return _call(table, like, index)
 
 
 # -- one element -----------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def _by_halves(x: Real, whole) -> Real:
     return (x * power_of_two(x, half)) * power_of_two(x, x.b.sub(whole, half))
 
 
-def _entry(b, fmt: Format, table: str, index):
+def _entry(b, fmt: Format, table: Table, index):
     """An element of a constant array."""
     kind = ir.ArrayType(fmt.real, ENTRIES)
     module = b.module
@@ -113,7 +114,7 @@ def _entry(b, fmt: Format, table: str, index):
         space = {"addrspace": CONSTANT_SPACE} if on_cuda() else {}
         made: Any = ir.GlobalVariable(module, kind, name, **space)
         made.global_constant, made.linkage = True, "internal"
-        made.initializer = ir.Constant(kind, _values(table))
+        made.initializer = ir.Constant(kind, list(table))
         known[key] = made
     array = known[key]
     if on_cuda():
@@ -123,23 +124,19 @@ def _entry(b, fmt: Format, table: str, index):
     return b.load(b.gep(first, [place], source_etype=fmt.real), typ=fmt.real)
 
 
-def _values(table: str) -> list[float]:
-    return [float.fromhex(v) for v in table.split(",")]
-
-
-def _scalar(b, fmt: Format, name: str, values):
+def _scalar(b, fmt: Format, name: str | Table, values):
     """The value of a function for one element."""
-    if name.startswith("table:"):
-        return _entry(b, fmt, name.removeprefix("table:"), values[0])
+    if isinstance(name, tuple):
+        return _entry(b, fmt, name, values[0])
     reals = [Real(b, fmt, v) for v in values]
     return {"exponent": _exponent, "mantissa": _mantissa, "scaled": _scaled}[name](*reals).v
 
 
 # -- calls -----------------------------------------------------------------------------------------
-def _call(name: str, x: Real, *others) -> Real:
+def _call(name: str | Table, x: Real, *others) -> Real:
     b, fmt = x.b, x.f
     values = [o.v if isinstance(o, Real) else o for o in others]
-    if not name.startswith("table:"):
+    if isinstance(name, str):
         values = [x.v, *values]
     wanted = getattr(b.module, "graphad_wide", None)
     if wanted is None:
@@ -160,14 +157,13 @@ def _call(name: str, x: Real, *others) -> Real:
         vectors = [ir.VectorType(v.type, n) for v in values]
         form = ir.FunctionType(ir.VectorType(fmt.real, n), vectors)
         if f"{full}_{n}" not in b.module.globals:
-            used = b.module.__dict__.setdefault("used", [])
-            used.append(declared(b.module, f"{full}_{n}", form))
+            keep(b.module, declared(b.module, f"{full}_{n}", form))
     return x._new(out)
 
 
 def prepare(module, source: str) -> None:
-    """Let the bodies of this source call functions with vector forms, where the CPU has them."""
-    if vector_bits() == 512 and not on_cuda() and "for " in source:
+    """Let the bodies of a source with loops call vector forms, where the CPU has them."""
+    if vector_bits() == 512 and not on_cuda():
         module.graphad_wide = {}
         # LLVM takes as many elements at a time as fit of the widest type in a loop.
         double, single = "_f8(" in source, "_f4(" in source
@@ -201,13 +197,13 @@ def _started(module, name: str, kind) -> ir.IRBuilder:
 
 
 # -- vectors ---------------------------------------------------------------------------------------
-def _vector(b, fmt: Format, name: str, lanes: int, values):
+def _vector(b, fmt: Format, name: str | Table, lanes: int, values):
     """The value of a function for a vector: in halves where it is longer than the CPU's."""
     if fmt.code == "f8" and lanes == 16:
         parts = [_vector(b, fmt, name, 8, [_half(b, v, k) for v in values]) for k in range(2)]
         return b.shuffle_vector(*parts, _places(range(16)))
-    if name.startswith("table:"):
-        return _permuted(b, fmt, name.removeprefix("table:"), lanes, values[0])
+    if isinstance(name, tuple):
+        return _permuted(b, fmt, name, lanes, values[0])
     kind = ir.VectorType(fmt.real, lanes)
     suffix = f"{'pd' if fmt.code == 'f8' else 'ps'}.{lanes * 8 * int(fmt.code[1])}"
     mask = ir.IntType(max(lanes, 8))
@@ -239,15 +235,16 @@ def _places(numbers):
     return ir.Constant(ir.VectorType(I32, len(numbers)), numbers)
 
 
-def _permuted(b, fmt: Format, table: str, lanes: int, index):
+def _permuted(b, fmt: Format, table: Table, lanes: int, index):
     """A table's elements by permutation of the vectors that hold it."""
     kind = ir.VectorType(fmt.real, lanes)
-    values = _values(table)
     if lanes == ENTRIES:  # one vector of f32
         f = declared(b.module, "llvm.x86.avx512.permvar.sf.512",
                      ir.FunctionType(kind, [kind, index.type]))  # fmt: skip
-        return b.call(f, [ir.Constant(kind, values), index])
+        return b.call(f, [ir.Constant(kind, list(table)), index])
     word = {"f8": "pd.512", "f4": "ps.256"}[fmt.code]
     f = declared(b.module, f"llvm.x86.avx512.vpermi2var.{word}",
                  ir.FunctionType(kind, [kind, index.type, kind]))  # fmt: skip
-    return b.call(f, [ir.Constant(kind, values[:8]), index, ir.Constant(kind, values[8:])])
+    return b.call(
+        f, [ir.Constant(kind, list(table[:8])), index, ir.Constant(kind, list(table[8:]))]
+    )

@@ -23,9 +23,14 @@ FAMILIES = {
 }  # fmt: skip
 
 
+def _source(op: Op) -> str:
+    """The expression of an operation on floats; empty where it has none."""
+    return op.body if isinstance(op.body, str) else (op.body or {}).get("f", "")
+
+
 def _body(op: Op) -> str:
     """How an elementwise operation is computed."""
-    text = op.body if isinstance(op.body, str) else (op.body or {}).get("f", "")
+    text = _source(op)
     if "special_" in text:
         return "a scalar call"
     return "vectorised" if text else {"routine": "a routine"}.get(op.lowering, op.lowering)
@@ -33,7 +38,7 @@ def _body(op: Op) -> str:
 
 def _accuracy(op: Op) -> str:
     """The bound of the error, in units in the last place."""
-    text = op.body if isinstance(op.body, str) else (op.body or {}).get("f", "")
+    text = _source(op)
     if "special_" in text:
         return "SciPy's"
     words = [w for w in re.findall(r"(\w+)_\{code\}", text) if w in BODIES]

@@ -93,8 +93,9 @@ def _vector_loops(source: str, definition, plain: set[str]) -> dict[int, tuple[i
         inside = [n for s in loop.body for n in ast.walk(s)]
         if any(isinstance(n, ast.For | ast.While) for n in inside):
             continue
-        words = sum(isinstance(n, ast.Name) and n.id in MATHEMATICS for n in inside)
-        kept = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        names = [n for n in inside if isinstance(n, ast.Name)]
+        words = sum(n.id in MATHEMATICS for n in names)
+        kept = {n.id for n in names if isinstance(n.ctx, ast.Store)}
         if words and kept <= plain:
             found[loop.lineno] = next((n, m) for most, n, m in INTERLEAVED if words < most)
     return found
@@ -161,7 +162,6 @@ class _Translator:
         self.start = self.b.block
         self.variables: dict[str, tuple[str, Any]] = {}
         self.leave: list[Any] = []
-        self.loops = 0  # that are interleaved
         self.vector_loops: dict[int, tuple[int, bool]] = {}
         self.plain: set[str] = set()
         self.values: dict[str, Typed] = {}
@@ -278,8 +278,7 @@ class _Translator:
             k.add_incoming(self.b.add(k, step, flags=("nsw",)), self.b.block)
             jump = self.b.branch(head)
             if options := self.vector_loops.get(s.lineno):
-                self.loops += 1
-                text = "interleave {} {} {}".format(*options, self.loops)
+                text = "interleave {} {} {}".format(*options, s.lineno)
                 mark = self.b.module.add_metadata([text])
                 jump.set_metadata("llvm.loop", mark)
 
