@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers import module
+from bench.peers import module, optax_step
 
 KINDS = ("RealNVP", "NSF")
 
@@ -57,21 +57,4 @@ class Flow:
 
     def step(self, x) -> Any:
         """A training step: loss, gradient, Adam, in one jitted function."""
-        jax = module("jax")
-        import optax
-
-        adam = optax.adam(1e-3)
-
-        @jax.jit
-        def step(params, state, x):
-            loss, g = jax.value_and_grad(lambda p: -self.log_prob(p, x).mean())(params)
-            updates, state = adam.update(g, state, params)
-            return loss, optax.apply_updates(params, updates), state
-
-        kept = [self.params, adam.init(self.params)]
-
-        def run():
-            loss, *kept[:] = step(*kept, x)
-            return jax.block_until_ready(loss)
-
-        return run
+        return optax_step(self.log_prob, self.params, x)

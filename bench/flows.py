@@ -16,7 +16,7 @@ import numpy as np
 import graphad as ga
 from bench import flow_distrax
 from bench.measure import Row
-from bench.peers import module, products_alone
+from bench.peers import module, optax_step, products_alone
 
 DIMS, BATCH, LAYERS, HIDDEN = 8, 4096, 5, (64, 64)
 KINDS = ("RealNVP", "NSF", "MAF")
@@ -93,27 +93,10 @@ def zuko_step(flow, x):
 
 def flowjax_step(flow, x):
     """The same by optax, in one jitted function."""
-    jax = module("jax")
     import equinox
-    import optax
 
     params, static = equinox.partition(flow, equinox.is_inexact_array)
-    adam = optax.adam(1e-3)
-
-    @jax.jit
-    def step(params, state, x):
-        loss, g = jax.value_and_grad(
-            lambda p: -equinox.combine(p, static).log_prob(x).mean())(params)  # fmt: skip
-        updates, state = adam.update(g, state, params)
-        return loss, optax.apply_updates(params, updates), state
-
-    kept = [params, adam.init(params)]
-
-    def run():
-        loss, *kept[:] = step(*kept, x)
-        return jax.block_until_ready(loss)
-
-    return run
+    return optax_step(lambda p, x: equinox.combine(p, static).log_prob(x), params, x)
 
 
 def products(kind: str, backward: bool):

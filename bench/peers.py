@@ -151,3 +151,25 @@ def products_alone(batch: int, sizes, times: int = 1, backward: bool = True, inp
                         np.dot(ct, w.T, out=back)
 
     return run
+
+
+def optax_step(log_prob, params, x):
+    """A training step of a JAX density: loss, gradient, Adam by optax, in one jitted function."""
+    jax = module("jax")
+    import optax
+
+    adam = optax.adam(1e-3)
+
+    @jax.jit
+    def step(params, state, x):
+        loss, g = jax.value_and_grad(lambda p: -log_prob(p, x).mean())(params)
+        updates, state = adam.update(g, state, params)
+        return loss, optax.apply_updates(params, updates), state
+
+    kept = [params, adam.init(params)]
+
+    def run():
+        loss, *kept[:] = step(*kept, x)
+        return jax.block_until_ready(loss)
+
+    return run
