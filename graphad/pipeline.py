@@ -42,6 +42,7 @@ from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
+from graphad.rewrite.products import reassociate
 from graphad.runtime import (
     executor,
     external,  # noqa: F401 - declares its routine
@@ -64,6 +65,7 @@ class Pass:
 
 GRAPH_PASSES = (Pass("simplify", simplify, check),)
 LARGE_PASSES = (
+    Pass("reassociate", reassociate, check),
     Pass("expand", expand, check),
     Pass("tidy", tidy, check),
     Pass("fuse", fuse, check_program),

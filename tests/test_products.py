@@ -1,0 +1,100 @@
+"""Sums and products regrouped: the same numbers from less work, and only where it is safe."""
+
+import numpy as np
+import pytest
+
+import graphad as ga
+from graphad.ops.cost import operations
+from graphad.rewrite.products import reassociate
+
+rng = np.random.default_rng(0)
+
+
+def regrouped(f, *args):
+    """(the work before, the work after, the graph after), checked against NumPy."""
+    lowered = ga.function(f).lower(*args)
+    graph = reassociate(lowered.graph)
+    np.testing.assert_allclose(ga.function(f)(*args), f(*args), rtol=1e-12, atol=1e-12)
+    return operations(lowered.graph.nodes), operations(graph.nodes), graph
+
+
+def sizes(graph):
+    return [n.spec.size for n in graph.nodes if n.op.name == "contract"]
+
+
+A, B, C = rng.normal(size=(30, 40)), rng.normal(size=(40, 50)), rng.normal(size=(30, 50))
+T, L = rng.normal(size=(60, 5, 7)), rng.normal(size=(5, 7, 7))
+
+
+def test_a_sum_goes_into_the_operand_that_has_the_axis():
+    before, after, graph = regrouped(lambda a, b: (a @ b).sum(0), A, B)
+    assert after < before / 10 and sizes(graph) == [50]
+
+
+def test_a_sum_over_both_axes_leaves_a_product_of_vectors():
+    _, after, graph = regrouped(lambda a, b: (a @ b).sum(), A, B)
+    assert sizes(graph) == [1] and after < A.size + B.size + 200
+
+
+def test_a_sum_over_the_batch_of_a_batched_product_is_one_product():
+    f = lambda t, u: np.einsum("nki,nkj->kij", t, u).sum(0)  # noqa: E731
+    _, _, graph = regrouped(f, T, T)
+    assert sizes(graph) == [49]
+
+
+def test_linear_things_on_the_way_are_gone_through():
+    def f(t, lower, d):
+        turned = np.einsum("nki,kij->nkj", t, lower)
+        return -(turned - t * d).sum(0) + (d * np.einsum("nki,kji->nkj", t, lower)).sum(0)
+
+    before, after, graph = regrouped(f, T, L, rng.normal(size=(5, 7)))
+    assert after < before / 4 and all(s <= 35 for s in sizes(graph))
+
+
+def test_a_product_that_is_used_elsewhere_stays():
+    def f(a, b):
+        c = a @ b
+        return c.sum(0) + c[0]
+
+    _, _, graph = regrouped(f, A, B)
+    assert sizes(graph) == [1500]
+
+
+def test_an_output_stays():
+    lowered = ga.function(lambda a, b: (a @ b, (a @ b).sum(0))).lower(A, B)
+    assert sizes(reassociate(lowered.graph)) == [1500]
+
+
+def test_products_of_three_are_grouped_by_cost():
+    V, W, s = rng.normal(size=(3, 40)), rng.normal(size=(40, 3)), rng.normal(size=(500, 40))
+    f = lambda v, w, s: np.einsum("oh,nhi->noi", v, s[:, :, None] * w)  # noqa: E731
+    before, after, graph = regrouped(f, V, W, s)
+    assert after < before and max(n.spec.size for n in graph.nodes) == 500 * 40
+
+
+def test_a_jacobian_of_many_points_multiplies_the_weights_first():
+    W, V = rng.normal(size=(64, 2)), rng.normal(size=(2, 64))
+    many = ga.vmap(ga.jacobian(lambda x: V @ np.tanh(W @ x)))
+    x = rng.normal(size=(300, 2))
+    graph = reassociate(many.lower(x).graph)
+    assert max(n.spec.size for n in graph.nodes) == 300 * 64
+    t = np.tanh(x @ W.T)
+    want = np.einsum("oh,nh,hi->noi", V, 1 - t * t, W)
+    np.testing.assert_allclose(many(x), want, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "log"])
+def test_strong_zeros_stay_zeros(name):
+    """Where a partial may be infinite, a tangent of zero is not multiplied by it out of turn."""
+    f = getattr(np, name)
+    W, V = rng.normal(size=(64, 2)), rng.normal(size=(2, 64))
+    W[3] = 0.0
+    many = ga.vmap(ga.jacobian(lambda x: V @ f((W @ x) ** 2 + (np.arange(64) != 3))))
+    with np.errstate(all="ignore"):
+        got = many(rng.normal(size=(300, 2)))
+    assert np.isfinite(got).all()
+
+
+def test_symbolic_sizes_are_left_to_the_call():
+    f = ga.function(lambda a, b: (a @ b).sum(0), signature=(ga.spec("n m"), ga.spec("m k")))
+    np.testing.assert_allclose(f(A, B), (A @ B).sum(0), rtol=1e-12)
