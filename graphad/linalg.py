@@ -4,9 +4,8 @@
     solve_sylvester block_diag toeplitz                          special matrices
     expm logm sqrtm                                              functions of matrices
 
-NumPy's own (`np.linalg.solve`, `cholesky`, `eigh`, ...) work in traced code as they are. SciPy's
-functions turn their arguments into arrays, which traced values are not: write `ga.linalg.expm` for
-`scipy.linalg.expm`.
+NumPy's own (`np.linalg.solve`, `cholesky`, `eigh`, ...) work in traced code as they are, and so do
+SciPy's by their own names; these here can be kept in an object, too.
 
 >>> import numpy as np
 >>> import graphad as ga

@@ -212,11 +212,69 @@ def test_small_matrices_with_many_columns_are_not_written_out():
         close((a if f is np.linalg.solve else np.tril(a)) @ x, b)
 
 
-@pytest.mark.parametrize("name", ["expm", "cho_factor", "solve_sylvester"])
-def test_functions_of_scipy_say_what_to_write(name):
-    f = getattr(scipy.linalg, name)
-    arguments = (NEAR_ONE,) * (3 if name == "solve_sylvester" else 1)
+def kept(f):
+    return lambda x: f(x)
+
+
+def test_a_name_of_scipys_that_cannot_be_traced_says_what_to_write():
     with pytest.raises(
-        errors.TraceError, match=f"scipy.linalg(.|\n)*test_linalg(.|\n)*ga.linalg.{name}"
+        errors.NotCoveredError, match=r"scipy.linalg.expm(.|\n)*test_linalg(.|\n)*ga.linalg.expm"
     ):
-        ga.function(lambda *a: f(*a))(*arguments)
+        ga.function(kept(scipy.linalg.expm))(NEAR_ONE)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 30])
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_eig_is_numpys(n, dtype):
+    a = RNG.normal(size=(3, n, n)).astype(dtype)
+    w, v = ga.function(np.linalg.eig)(a)
+    assert w.dtype == v.dtype == np.result_type(dtype, np.complex64)
+    tolerance = 300 * n * np.finfo(dtype).eps
+    close(a @ v, v * w[:, None, :], tolerance)
+    np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1.0, rtol=tolerance)
+    close(ga.function(lambda a: np.linalg.eigvals(a))(a), w, tolerance)
+    want = np.linalg.eigvals(a)
+    close(np.sort_complex(w), np.sort_complex(want), tolerance)
+
+
+def test_computing_with_complex_values():
+    z = 0.5 - 2j
+
+    def f(a):
+        w, v = np.linalg.eig(a)
+        back = v @ np.diag(np.exp(w)) @ np.linalg.inv(v)
+        several = [z * w + a[0], (w - a[:, 0]) / (w + z), np.sqrt(w) * np.conj(w), -w[::-1].T,
+                   np.log(w) - w, w / 2.0, 1.0 - w, np.square(w).sum(), np.angle(w) + abs(w)]  # fmt: skip
+        return back, several, np.real(w), np.imag(v)
+
+    got, want = ga.function(f)(A), f(A)
+    close(got[0], scipy.linalg.expm(A) + 0j, 1e-12)
+    for g, w in zip(got[1], want[1], strict=True):
+        close(g, w)
+    close(got[2], want[2])
+    close(got[3], want[3])
+
+
+def test_derivatives_of_eigenvalues_and_vectors_are_those_of_differences():
+    weights = RNG.normal(size=(5, 5))
+
+    def f(a):
+        w, v = np.linalg.eig(a)
+        return np.abs(w).max() + (w.imag**2).sum() + (v.real * weights + v.imag * weights.T).sum()
+
+    got, step = ga.grad(f)(A), 1e-6
+    for i in range(5):
+        for j in range(5):
+            e = np.zeros((5, 5))
+            e[i, j] = step
+            assert abs((f(A + e) - f(A - e)) / (2 * step) - got[i, j]) < 1e-7
+    # The sum of the eigenvalues is the trace.
+    close(ga.grad(lambda a: np.linalg.eigvals(a).real.sum())(A), np.eye(5))
+    assert abs(ga.hessian(lambda a: np.linalg.eigvals(a).real.sum())(A)).max() < 1e-10
+
+
+def test_what_complex_values_do_not_take_is_an_error_with_a_way_out():
+    with pytest.raises(errors.NotCoveredError, match=r"np\.tan(.|\n)*\.real and \.imag"):
+        ga.function(lambda a: np.tan(np.linalg.eigvals(a)))(A)
+    with pytest.raises(errors.NotCoveredError, match="sort"):
+        ga.function(lambda a: np.sort(np.linalg.eigvals(a)))(A)

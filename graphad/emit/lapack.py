@@ -28,7 +28,7 @@ def _kernel(region: Routine, body: str, sizes, rows) -> Kernel:
     code = code_of(region.inputs[0].dtype)
     body = HEAD + body
     prefix = "d" if code == "f8" else "s"
-    for name in ("potrf", "trsm", "getrf", "syevd", "geqrf", "orgqr", "gesdd"):
+    for name in ("potrf", "trsm", "getrf", "syevd", "geev", "geqrf", "orgqr", "gesdd"):
         body = body.replace(f"?{name}", f"lapack_{prefix}{name}")
     source = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
     buffers = (*region.operands, *region.results, *region.scratch)
@@ -220,6 +220,54 @@ def _eigh(region: Routine) -> Kernel:
                 x = peek_{code}(v, r * n + c)
                 keep_{code}(v, r * n + c, peek_{code}(v, c * n + r))
                 keep_{code}(v, c * n + r, x)
+"""
+    )
+    return _kernel(region, _guarded(body, n), (n,), size_of(a.shape[:-2]))
+
+
+@declare("eig")
+def _eig(region: Routine) -> Kernel:
+    """By columns in scratch memory. A conjugate pair of vectors comes as two columns, the real and
+    the imaginary part of the first."""
+    a = region.inputs[0]
+    n = a.shape[-1]
+    body = (
+        """\
+    n = integer(table, 6)
+    keep_i4(small + 32, 0, i4(n))
+    keep_i4(small + 36, 0, i4(64 * n))
+    matrix = integer(table, 5)
+    vectors = matrix + n * n * {item}
+    work = vectors + n * n * {item}
+"""
+        + _letters("N", "V")
+        + """\
+    for k in range(integer(table, 7)):
+        a = integer(table, 0) + k * n * n * {item}
+        real = integer(table, 1) + k * n * {item}
+        imag = integer(table, 2) + k * n * {item}
+        v = integer(table, 3) + k * n * n * {item}
+        u = integer(table, 4) + k * n * n * {item}
+        for r in range(n):
+            for c in range(n):
+                keep_{code}(matrix, c * n + r, peek_{code}(a, r * n + c))
+        ?geev(small, small + 8, small + 32, matrix, small + 32, real, imag, vectors, small + 32,
+              vectors, small + 32, work, small + 36, info)
+        if peek_i4(info, 0) != i4(0):
+            return 7
+        fill_zero(u, n * n * {item})
+        for c in range(n):
+            part = peek_{code}(imag, c)
+            for r in range(n):
+                x = peek_{code}(vectors, c * n + r)
+                if part > {code}(0.0):
+                    keep_{code}(v, r * n + c, x)
+                    keep_{code}(u, r * n + c, peek_{code}(vectors, (c + 1) * n + r))
+                elif part < {code}(0.0):
+                    keep_{code}(v, r * n + c, peek_{code}(vectors, (c - 1) * n + r))
+                    keep_{code}(u, r * n + c, -x)
+                else:
+                    keep_{code}(v, r * n + c, x)
 """
     )
     return _kernel(region, _guarded(body, n), (n,), size_of(a.shape[:-2]))

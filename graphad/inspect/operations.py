@@ -12,6 +12,7 @@ from graphad.errors import DerivativeError
 from graphad.graph import Builder
 from graphad.op import TABLE, Op
 from graphad.ops.scalar import asked
+from graphad.ops.scipy_functions import FUNCTIONS
 from graphad.ops.value import Value, add
 from graphad.spec import Spec
 from graphad.special import __all__ as special
@@ -86,6 +87,11 @@ def text() -> str:
         "## NumPy's functions", "",
         "Traced as they are, with NumPy 2's dtypes; an argument that is not covered is an error",
         "that says so.", "", *_functions(),
+        "## SciPy's functions", "",
+        "Traced by their own names, with SciPy's arguments, beside the ufuncs of `scipy.special`.",
+        "",
+        *(line for module, names in FUNCTIONS.items()
+          for line in (f"**{module}**: {' '.join(sorted(names))}", "")),
         "## Special functions", "",
         "Under `ga.special`; those that are ufuncs of `scipy.special` are traced from there too.",
         "",

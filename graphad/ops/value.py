@@ -19,6 +19,10 @@ from graphad.spec import Spec, broadcast_shapes, check_dtype, promote, size_of
 F8 = np.dtype("f8")
 
 
+class Composite:
+    """What is made of several Values and has operators of its own."""
+
+
 class Value:
     """A node of `builder`; arithmetic on it adds nodes."""
 
@@ -335,7 +339,7 @@ def operator(name: str, *operands) -> Any:
     """An elementwise operation with promotion and broadcasting; all-weak operands stay weak."""
     op = find(name)
     for x in operands:
-        if isinstance(x, (str, dict, set, type(None))):
+        if isinstance(x, (str, dict, set, type(None), Composite)):
             return NotImplemented
     values = promoted(name, operands, op.takes)
     if name in _BOOLEAN and all(lift(values[0], x).dtype.kind == "b" for x in operands):

@@ -201,7 +201,16 @@ OURS = {
     "betainc_da": _BETAINC_D.format(first="not turned", lentz=_LENTZ),
     "betainc_db": _BETAINC_D.format(first="turned", lentz=_LENTZ),
 }
-LAPACK = {"potrf": 5, "trsm": 11, "getrf": 6, "syevd": 11, "geqrf": 8, "orgqr": 9, "gesdd": 14}
+LAPACK = {
+    "potrf": 5,
+    "trsm": 11,
+    "getrf": 6,
+    "syevd": 11,
+    "geev": 14,
+    "geqrf": 8,
+    "orgqr": 9,
+    "gesdd": 14,
+}
 ARITY = {name: count for name, (_, count) in SCIPY.items()} | {
     "zeta": 2, "gammainc_da": 2, "betainc_da": 3, "betainc_db": 3,
 }  # fmt: skip

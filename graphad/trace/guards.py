@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import _INTERNAL, NOWHERE, GraphadError, TraceError, Where, user_line
+from graphad.errors import (
+    _INTERNAL,
+    NOWHERE,
+    GraphadError,
+    NotCoveredError,
+    TraceError,
+    Where,
+    user_line,
+)
+from graphad.ops.scipy_functions import FUNCTIONS
 from graphad.trace.tensor import ASSEMBLE
 
 
@@ -94,18 +103,18 @@ _RAW = {
 
 @contextmanager
 def clear_errors():
-    """Say what NumPy's own errors about traced values mean, with the user's line."""
+    """Say what errors of NumPy and SciPy about traced values mean, with the user's line."""
     try:
         yield
     except (ValueError, IndexError, TypeError) as error:
-        if isinstance(error, GraphadError):
+        ours = isinstance(error, GraphadError)
+        called = _scipy_function(error)
+        if called and (ours or any(text in str(error) for text in _RAW)):
+            raise _of_scipy(called, error) from error
+        if ours:
             raise
         for text, (problem, fix) in _RAW.items():
             if text in str(error):
-                called = _scipy_linalg(error)
-                if called:
-                    problem = "a function of scipy.linalg was called with a traced value"
-                    fix = f"ga.linalg.{called}, or np.linalg where it has one"
                 raise TraceError(
                     "NumPy array and traced value", problem, where=_innermost(error),
                     expected="an expression that makes a new array", got=str(error), fix=fix,
@@ -113,13 +122,29 @@ def clear_errors():
         raise
 
 
-def _scipy_linalg(error) -> str:
-    """The function of scipy.linalg that a traceback goes through; '' if there is none."""
+def _of_scipy(called: str, error) -> NotCoveredError:
+    """The error of a traced value in a function of SciPy's."""
+    module, name = called.rsplit(".", 1)
+    problem, fix = "this function of SciPy's is not traced", "write its formula with NumPy"
+    if name in FUNCTIONS.get(module, ()):
+        problem = "this name of it cannot be traced: it is local, or kept in an object"
+        fix = f"call it as {called}, or import it at the top of the module; or ga.{called[6:]}"
+    return NotCoveredError(
+        called, problem, where=_innermost(error), got="a traced argument",
+        expected="ufuncs of scipy.special, and the functions that docs/operations.md lists",
+        fix=fix,
+    )  # fmt: skip
+
+
+def _scipy_function(error) -> str:
+    """The function of SciPy's that a traceback goes through from the user's code; '' if none."""
     step = error.__traceback__
     while step is not None:
-        code = step.tb_frame.f_code
-        if "/scipy/linalg/" in code.co_filename.replace("\\", "/"):
-            return code.co_name
+        frame = step.tb_frame
+        module = frame.f_globals.get("__name__", "").split(".")
+        if module[0] == "scipy":
+            package = [m for m in module[:2] if not m.startswith("_")]
+            return ".".join([*package, frame.f_code.co_name])
         step = step.tb_next
     return ""
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphad.ops.complex_pairs import ComplexPair
+from graphad.ops.value import Value
 from graphad.spec import Spec
 
 _REGISTERED: dict[type, tuple[Callable, Callable]] = {}
@@ -128,3 +130,14 @@ def map_leaves(f: Callable, value, *others) -> Any:
     leaves, tree = flatten(value)
     rest = [flatten(o)[0] for o in others]
     return unflatten(tree, [f(*ls) for ls in zip(leaves, *rest, strict=True)])
+
+
+def _complex(_, parts):
+    """Of traced parts a pair, of the arrays of a call a complex array."""
+    real, imag = parts
+    if isinstance(real, (np.ndarray, np.generic)) and not isinstance(real, Value):
+        return real + 1j * imag
+    return ComplexPair(real, imag)
+
+
+register_pytree(ComplexPair, lambda z: ((z.real, z.imag), None), _complex)

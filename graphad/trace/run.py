@@ -13,7 +13,7 @@ from graphad.errors import NOWHERE, TraceError, Where
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
-from graphad.trace import pytree
+from graphad.trace import pytree, scipy_names
 from graphad.trace.tensor import Tensor
 
 
@@ -46,8 +46,14 @@ def trace(
 ) -> tuple[Graph, Any]:
     """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
 
-    Where two symbolic dims must be equal the run starts again with one name for both.
+    Where two symbolic dims must be equal the run starts again with one name for both, and where
+    it met a function of SciPy's for the first time, with a name that takes traced values.
     """
+    with scipy_names.dispatching():
+        return _trace(f, specs, names, where)
+
+
+def _trace(f, specs, names, where) -> tuple[Graph, Any]:
     specs = list(specs)
     outer = getattr(_ACTIVE, "builder", None)
     while True:
@@ -65,6 +71,10 @@ def trace(
             symbol, other = found.pair
             specs = [s.put({symbol: other}) for s in specs]
             continue
+        except Exception as error:
+            if outer is None and scipy_names.learned(error):
+                continue
+            raise
         finally:
             _count(-1)
             builder.open = False

@@ -19,7 +19,7 @@ from graphad.ops import (
     numpy_stats,
     rounding,
 )
-from graphad.ops.value import Value, convert, lift, operator
+from graphad.ops.value import Composite, Value, convert, lift, operator
 from graphad.spec import _needs_number
 
 _REDUCE = {
@@ -94,6 +94,8 @@ class Tensor(Value):
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         """NumPy's ufuncs on traced values."""
+        if any(isinstance(x, Composite) for x in inputs):
+            return NotImplemented
         if out is not None and any(o is not None for o in out):
             raise _in_place(_name(ufunc))
         if method == "reduce" and ufunc in _REDUCE:
@@ -120,6 +122,8 @@ class Tensor(Value):
 
     def __array_function__(self, func, types, args, kwargs):
         """NumPy's other functions on traced values."""
+        if any(issubclass(t, Composite) for t in types):
+            return NotImplemented
         if func is np.copyto:
             raise _in_place("np.copyto")
         if func in (np.array, np.asarray, np.asanyarray, np.ascontiguousarray):
@@ -160,6 +164,8 @@ class Tensor(Value):
             yield indexing.index(self, i)
 
     def __matmul__(self, other):
+        if isinstance(other, Composite):
+            return NotImplemented
         return numpy_products.matmul(self, other)
 
     def __rmatmul__(self, other):
@@ -236,8 +242,13 @@ class Tensor(Value):
 
     @property
     def real(self):
-        """The value: there are no complex numbers."""
+        """The value: a traced value is real."""
         return self
+
+    @property
+    def imag(self):
+        """Zeros."""
+        return self * 0
 
     @property
     def flat(self):

@@ -1,0 +1,129 @@
+"""SciPy's Python functions in a trace.
+
+They turn their arguments into arrays, which traced values are not, and have no protocol to be told
+otherwise. So where a trace fails inside one of them, the names that hold it (in SciPy's module and
+in the module of the line that called it) stand for a dispatcher while a trace is under way, and
+the trace starts again. A dispatcher calls SciPy's function unless an argument is traced.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from graphad.ops.scipy_functions import FUNCTIONS, IGNORED
+from graphad.ops.value import Value
+from graphad.trace import pytree
+from graphad.trace.tensor import covered
+
+_LOCK = threading.Lock()
+_KNOWN: list[dict] = []  # namespaces with names to put a dispatcher behind
+_PUT: list[tuple[dict, str, Callable, Callable]] = []  # (namespace, name, original, dispatcher)
+_TRACES = 0
+
+
+@contextmanager
+def dispatching():
+    """While inside, known names of SciPy's functions take traced values."""
+    global _TRACES
+    with _LOCK:
+        _TRACES += 1
+        if _TRACES == 1 and _KNOWN:
+            _put(_KNOWN)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _TRACES -= 1
+            if _TRACES == 0 and _PUT:
+                _take_back()
+
+
+def learned(error: Exception) -> bool:
+    """Whether an error came out of one of SciPy's functions, whose names are known from now on."""
+    found = [caller.f_globals for caller in _callers(error)]
+    if not found:
+        return False
+    found += [vars(sys.modules[m]) for m in FUNCTIONS if m in sys.modules]
+    with _LOCK:
+        new = [names for names in found if not any(names is k for k in _KNOWN) and _holds(names)]
+        _KNOWN.extend(new)
+        _put(new)
+    return bool(new)
+
+
+def _callers(error: BaseException | None):
+    """The frames that called SciPy, in the tracebacks of an error and of what caused it."""
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for frame, inner in itertools.pairwise(frames):
+            if _is_scipy(inner) and not _is_scipy(frame):
+                yield frame
+        error = error.__cause__
+
+
+def _is_scipy(frame) -> bool:
+    return frame.f_globals.get("__name__", "").startswith("scipy.")
+
+
+@functools.lru_cache(maxsize=1)
+def _originals() -> dict[int, tuple[Callable, Callable]]:
+    """id -> (SciPy's function, its dispatcher)."""
+    import scipy.linalg
+    import scipy.special  # noqa: F401
+
+    found = {}
+    for module, functions in FUNCTIONS.items():
+        for name, implementation in functions.items():
+            original = getattr(sys.modules[module], name)
+            dispatcher = _dispatcher(original, implementation, f"{module}.{name}")
+            found[id(original)] = original, dispatcher
+    return found
+
+
+def _holds(names: dict) -> bool:
+    originals = _originals()
+    return any(id(v) in originals for v in list(names.values()))
+
+
+def _put(namespaces) -> None:
+    originals = _originals()
+    for names in namespaces:
+        for name, value in list(names.items()):
+            if id(value) in originals:
+                original, dispatcher = originals[id(value)]
+                names[name] = dispatcher
+                _PUT.append((names, name, original, dispatcher))
+
+
+def _take_back() -> None:
+    for names, name, original, dispatcher in _PUT:
+        if names.get(name) is dispatcher:  # or someone has put another there
+            names[name] = original
+    _PUT.clear()
+
+
+def _dispatcher(original: Callable, implementation: Callable, name: str) -> Callable:
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        leaves, _ = pytree.flatten((args, kwargs))
+        if not any(map(_is_traced, leaves)):
+            return original(*args, **kwargs)
+        kept = {k: v for k, v in kwargs.items() if k not in IGNORED}
+        return covered(name, implementation, args, kept)
+
+    return call
+
+
+def _is_traced(x: Any) -> bool:
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return any(isinstance(i, Value) for i in x.flat)
+    return isinstance(x, Value)
