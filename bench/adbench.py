@@ -1,6 +1,6 @@
 """Problems of ADBench (F. Srajer, Z. Kukelova, A. Fitzgibbon, A benchmark of selected algorithmic
 differentiation tools, 2018) on inputs of its shapes: the gradient of a Gaussian mixture model, and
-the Jacobians of bundle adjustment."""
+the Jacobians of bundle adjustment and of hand tracking."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 import graphad as ga
+from bench import by_hand, hand
 from bench.measure import Row
 from bench.peers import jax_job, module, torch_gradient
 
@@ -92,12 +93,44 @@ def rows() -> list[Row]:
         if torch:
             x = torch.from_numpy(args[3])
             jobs |= torch_gradient(lambda *a, d=d, x=x: gmm(torch, d, *a, x), *args[:3])
-        found.append(Row(f"GMM gradient, d {d}, K {k}", jobs, 1e-8, target=0.5))
+        jobs["by hand, numba"] = lambda a=args: by_hand.gmm(*a)
+        jobs["products alone"] = gmm_products(d, k)
+        found.append(Row(f"GMM gradient, d {d}, K {k}", jobs, 1e-8, target=0.5,
+                         floor="products alone", by_hand="by hand, numba"))  # fmt: skip
     cameras = ba_inputs()
     jacobian = ga.vmap(ga.jacobian(lambda *a: residual(np, *a), wrt=(0, 1, 2)))
     jobs = {"graphad": lambda: jacobian(*cameras)}
     if jax:
         h = jax.vmap(jax.jacfwd(lambda *a: residual(jax.numpy, *a), argnums=(0, 1, 2)))
         jobs["jax"] = jax_job(h, *cameras)
-    found.append(Row("bundle adjustment, 31,843 Jacobians", jobs, 1e-8, target=0.5))
-    return found
+    jobs["by hand, numba"] = lambda: by_hand.bundle(*cameras)
+    found.append(Row("bundle adjustment, 31,843 Jacobians", jobs, 1e-8, target=0.5,
+                     by_hand="by hand, numba"))  # fmt: skip
+    return [*found, hand_tracking()]
+
+
+def gmm_products(d: int, k: int):
+    """The two products over the data that a gradient cannot do without, by NumPy's BLAS."""
+    rng = np.random.default_rng(0)
+    centred, lower = rng.normal(size=(k, N, d)), rng.normal(size=(k, d, d))
+
+    def run():
+        turned = centred @ lower
+        return turned, turned.transpose(0, 2, 1) @ centred
+
+    return run
+
+
+def hand_tracking() -> Row:
+    """The Jacobian of 1000 points' differences in the 26 numbers of a hand's pose."""
+    theta, model = hand.inputs()
+    f = ga.jacobian(lambda t: hand.distances(np, t, model))
+    jobs = {"graphad": lambda: f(theta)}
+    jax = module("jax")
+    if jax:
+        on_device = jax.tree.map(jax.numpy.asarray, model)
+        g = jax.jacfwd(lambda t, m: hand.distances(jax.numpy, t, m))
+        jobs["jax"] = jax_job(g, theta, on_device)
+    jobs["by hand, numba"] = lambda: by_hand.hand(theta, model)
+    return Row("hand tracking, 1,000 points, 26 parameters", jobs, 1e-8, target=0.5,
+               by_hand="by hand, numba")  # fmt: skip

@@ -22,11 +22,13 @@ class Row:
     target: float = 1.0  # of graphad's time over the best peer's
     compared: Callable | None = None  # what is checked of results that are random
     floor: str = ""  # a job that is no peer, but a part of the work: within 1.25 of it is enough
+    by_hand: str = ""  # a job that is no peer, but the derivative by hand: to be faster than
 
     @property
     def best_peer(self) -> tuple[str, float]:
         """The fastest of the others."""
-        others = [(n, s) for n, s in self.seconds.items() if n not in ("graphad", self.floor)]
+        others = [(n, s) for n, s in self.seconds.items()
+                  if n not in ("graphad", self.floor, self.by_hand)]  # fmt: skip
         return min(others, key=lambda p: p[1])
 
     @property
@@ -38,7 +40,8 @@ class Row:
     def met(self) -> bool:
         """Whether the target is reached."""
         enough = self.floor and self.seconds["graphad"] <= 1.25 * self.seconds[self.floor]
-        return self.ratio <= self.target or bool(enough)
+        faster = not self.by_hand or self.seconds["graphad"] < self.seconds[self.by_hand]
+        return (self.ratio <= self.target or bool(enough)) and faster
 
 
 def flat(result) -> list[np.ndarray]:

@@ -118,6 +118,17 @@ def _log1p(r):
     return (mpmath.log1p(r) - r + r * r / 2) / r**3
 
 
+def _log2_part(r):
+    """log2(1 + r) / r, for powers."""
+    return (mpmath.log1p(r) / r if r else mpf(1)) / mpmath.log(2)
+
+
+def _exp2_part(t):
+    """(2**(t / 16) - 1) / t, for powers."""
+    return mpmath.expm1(t * mpmath.log(2) / 16) / t if t else mpmath.log(2) / 16
+
+
+# name: function, interval, coefficients for f64 and f32 (0: not needed)
 FITS = {
     "EXP": (_exp, (-STEP, STEP), 5, 2),
     "EXPM1": (_exp, (-STEP, STEP), 6, 3),
@@ -125,16 +136,17 @@ FITS = {
     "COS": (at_zero(_cos, mpf(1) / 24), (0, mpf("0.8") ** 2), 6, 4),
     "ATAN": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.4143") ** 2), 11, 5),
     "ATAN_NEAR": (at_zero(_atan, -mpf(1) / 3), (0, mpf("0.0160")), 7, 3),
-    "ATAN_ALL": (at_zero(_atan, -mpf(1) / 3), (0, 1), 9, 9),
+    "ATAN_ALL": (at_zero(_atan, -mpf(1) / 3), (0, 1), 0, 9),
     "TAN": (at_zero(_tan, mpf(1) / 3), (0, (PI / 4) ** 2 * mpf("1.001")), 15, 7),
     "ASIN": (at_zero(_asin, mpf(1) / 6), (0, mpf("0.25")), 13, 6),
     "LOG": (_log1p, (-mpf(1) / 32, mpf(1) / 16), 9, 4),
-    "LOG_OF_POWER": (_log1p, (-mpf(1) / 32, mpf(1) / 16), 5, 3),
+    "LOG2_OF_POWER": (_log2_part, (-mpf(1) / 32, mpf(1) / 16), 7, 0),
+    "EXP2_OF_POWER": (_exp2_part, (-mpf(1) / 2, mpf(1) / 2), 3, 0),
     "CBRT": (mpmath.cbrt, (mpf("0.374"), mpf("3.001")), 6, 5),
     "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
     "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
-    "LOG_GAMMA": (_log_gamma, (-mpf(1) / 2, mpf(1) / 2), 18, 8),
-    "DIGAMMA": (_digamma, (-mpf(1) / 2, mpf(1) / 2), 21, 9),
+    "LOG_GAMMA": (_log_gamma, (-mpf(1) / 2, mpf(1) / 2), 18, 0),
+    "DIGAMMA": (_digamma, (-mpf(1) / 2, mpf(1) / 2), 21, 0),
     "I0E_NEAR": (_bessel(0, False), (-1, 1), 29, 17),
     "I0E_FAR": (_bessel(0, True), (-1, 1), 22, 9),
     "I1E_NEAR": (_bessel(1, False), (-1, 1), 28, 16),
@@ -247,13 +259,14 @@ def parts(value, bits: int, count: int) -> list[float]:
 
 
 TABLE = 16
+PRECISION = {"F8": 53, "F4": 24}
 BITS = {"F8": 42, "F4": 15}  # of the fraction of what is exact when a multiple of log 2 is added
 
 
 def exponentials() -> dict[str, list]:
     """2**(j / 16), and what is missing of it as a part of it."""
     found: dict[str, list] = {}
-    for code, bits in (("F8", 53), ("F4", 24)):
+    for code, bits in PRECISION.items():
         exact = [mpf(2) ** (mpf(j) / TABLE) for j in range(TABLE)]
         high = [parts(v, bits, 1)[0] for v in exact]
         low = [(v - h) / v for v, h in zip(exact, high, strict=True)]
@@ -311,14 +324,17 @@ def text() -> str:
              "# The error is that of the exact polynomial, before its coefficients are rounded.\n",
              "\n\ndef _numbers(*texts):\n    return tuple(float.fromhex(t) for t in texts)\n\n\n"]  # fmt: skip
     for name, (f, interval, double, single) in FITS.items():
-        for code, count, bits in (("F8", double, 53), ("F4", single, 24)):
+        for code, count in zip(BITS, (double, single), strict=True):
+            if not count:
+                continue
+            bits = PRECISION[code]
             c, error = minimax(f, interval, count)
             shown = ", ".join(mpmath.nstr(mpf(x), 5) for x in interval)
             rounded = [parts(x, bits, 1)[0] for x in c]
             lines.append(f"# error {mpmath.nstr(error, 3)} on {shown}\n")
             lines.append(f"{name}_{code} = _numbers(\n{written(rounded)})\n")
     for name, (f, origin, *ends) in RATIONALS.items():
-        for code, (end, degree), bits in zip(("F8", "F4"), ends, (53, 24), strict=True):
+        for (code, bits), (end, degree) in zip(PRECISION.items(), ends, strict=True):
             above, below, error = rational(f, origin, end, degree)
             span = f"{mpmath.nstr(origin, 5)}, {mpmath.nstr(end, 5)}"
             lines.append(f"# relative error {mpmath.nstr(error, 3)} on {span}\n")
@@ -338,7 +354,7 @@ def text() -> str:
         "ROOT_HALF": (mpmath.sqrt(mpf(1) / 2), 2),
     }  # fmt: skip
     for name, (value, count) in constants.items():
-        for code, bits in (("F8", 53), ("F4", 24)):
+        for code, bits in PRECISION.items():
             lines.append(f"{name}_{code} = _numbers(\n{written(parts(value, bits, count))})\n")
     return "".join(lines)
 

@@ -21,6 +21,7 @@ from graphad.emit.loops import (
     levels,
     simplified,
     start_of,
+    tiled,
     unrolled,
 )
 from graphad.errors import NOWHERE, Where
@@ -178,6 +179,7 @@ class Writer:
     def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None):
         self.nest = nest
         merged = simplified(loop, nest is not None)
+        merged = merged if nest else tiled(merged)
         work = work_of(merged)
         short = not nest and isinstance(work, int) and work < 2 * SPLIT_WORK
         self.loop = unrolled(merged, keep=2 if nest else 1, totals=short)

@@ -14,6 +14,8 @@ from graphad.op import find
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
+TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
+FEWEST_TILED = 4096
 STEP = "combine "  # then a reduction: the op of a statement that is one step of it
 
 
@@ -172,6 +174,43 @@ class _Unrolling:
             yield replace(s, value=total, at=at, axes=s.axes[:-1], in_turn=True)
         else:
             yield replace(s, value=total, at=at, reduce=None, axes=())
+
+
+def tiled(loop: Loop) -> Loop:
+    """A loop that reads across the rows that it writes, as a transpose does, in tiles: some points of
+    the axis along which it reads go innermost, so that a line of the cache is used whole."""
+    if len(loop.space) < 2 or loop.sequential >= 0 or not all(isinstance(d, int) for d in loop.space):
+        return loop
+    if any(s.op == "gather" for s in loop.body) or math.prod(loop.space) < FEWEST_TILED:
+        return loop
+    last = len(loop.space) - 1
+    if any(s.reduce is not None or s.indices or s.at.strides[last] != 1 for s in loop.stores):
+        return loop
+    for s in loop.body:
+        if s.op != "load" or s.at is None or not isinstance(s.at.strides[last], int):
+            continue
+        along = [a for a in range(last) if s.at.strides[a] == 1]
+        if along and abs(s.at.strides[last]) > LONGEST_UNROLLED:
+            size = next((t for t in TILES if loop.space[along[0]] % t == 0), 0)
+            if size and loop.space[along[0]] > size:
+                return _split(loop, along[0], size)
+    return loop
+
+
+def _split(loop: Loop, axis: int, size: int) -> Loop:
+    """The loop with one axis in pieces of so many points, which go innermost."""
+
+    def moved(at: Affine | None):
+        if at is None:
+            return None
+        step = at.strides[axis]
+        outer = tuple(s * size if a == axis else s for a, s in enumerate(at.strides))
+        return Affine(at.offset, (*outer, step))
+
+    space = tuple(d // size if a == axis else d for a, d in enumerate(loop.space))
+    body = tuple(replace(s, at=moved(s.at)) for s in loop.body)
+    stores = tuple(replace(s, at=moved(s.at)) for s in loop.stores)
+    return Loop((*space, size), body, stores, loop.where)
 
 
 def levels(loop: Loop) -> dict[int, int]:

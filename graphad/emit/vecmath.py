@@ -220,8 +220,8 @@ class Logarithm(Parts):
         high = e.fma(unit[0], self.entry(f"{name}_HIGH"))  # exact
         low = self.entry(f"{name}_LOW")
         low = e.fma(unit[1], low) if unit[1] else low
-        if self.x.f is not DOUBLE:
-            return self.at_ends(high + r.fma(inverse[0], self.rest.fma(inverse[0], low)))
+        if self.x.f is not DOUBLE:  # at the ends, high and low have one sign
+            return high + r.fma(inverse[0], self.rest.fma(inverse[0], low))
         p = two_product(r, r.like(inverse[0]))
         low = self.rest.fma(inverse[0], r.fma(inverse[1], p.low + low))
         total = quick_two_sum(high, p.high)
@@ -270,10 +270,12 @@ def quarter_turns(x: Real):
     parts = numbers(x, "HALF_PI")
     t = x.fma(2.0 / math.pi, x.f.round)
     k = -(t - x.f.round)
+    r = k.fma(parts[0], x)  # exact: a multiple of the last place of the first part, below 1
     p = two_product(k, x.like(parts[1]))
-    r = two_sum(k.fma(parts[0], x), p.high)  # the first product cancels exactly
-    low = k.fma(parts[2], r.low + p.low)
-    return whole_part(t), quick_two_sum(r.high, low)
+    # Right for |r| < |p.high| too, as r is a multiple of its last place: S. Boldo, S. Graillat and
+    # J.-M. Muller, On the robustness of the 2Sum and Fast2Sum algorithms (2017).
+    s = quick_two_sum(r, p.high)
+    return whole_part(t), Pair(s.high, k.fma(parts[2], s.low + p.low))
 
 
 def sin_and_cos(r: Pair) -> tuple[Pair, Pair]:
@@ -493,45 +495,44 @@ def _single_power(size: Real, y: Real) -> Real:
     x, y = size.to(DOUBLE), y.to(DOUBLE)
     parts = Parts(x)
     r = parts.m.fma(parts.entry("LOG_TABLE"), -1.0)
-    rest = (r * r).fma(r.fma(polynomial(r, numbers(x, "LOG_OF_POWER")), -0.5), r)
     whole = parts.e + parts.entry("LOG2_HIGH")
-    z = rest.fma(1.0 / math.log(2.0), whole) * y
-    z = z.like(200.0).where(z > 200.0, z)
-    z = z.like(-200.0).where(z < -200.0, z)
-    r, k, entry = binary_steps(z)
-    p = (r * r).fma(polynomial(r, (1 / 2, 1 / 6, 1 / 24)), r)
-    return wide.scaled(entry.fma(p, entry), k).to(size.f)
+    z = r.fma(polynomial(r, numbers(x, "LOG2_OF_POWER")), whole) * (y * wide.ENTRIES)
+    most = 200.0 * wide.ENTRIES
+    z = z.like(most).where(z > most, z)
+    z = z.like(-most).where(z < -most, z)
+    t = z + x.f.round
+    k = t - x.f.round
+    entry = wide.looked_up(x, numbers(x, "EXP_TABLE"), t.bits())
+    part = (z - k) * polynomial(z - k, numbers(x, "EXP2_OF_POWER"))
+    return wide.scaled(entry.fma(part, entry), k * (1.0 / wide.ENTRIES)).to(size.f)
 
 
 def _power_of_size(size: Real, y: Real) -> Real:
     """size**y for size >= 0."""
     if size.f is not DOUBLE:
-        return _single_power(size, y)  # 0 and inf by the arithmetic itself
+        return _single_power(size, y)  # 0, inf and nan by the arithmetic itself
     e = log2_pair(size)
     p = two_product(e.high, y)
     out = exp2_pair(Pair(p.high, e.low.fma(y, p.low)))
     up, down = y > 0.0, y < 0.0
     zero, inf = size.like(0.0), size.like(math.inf)
     out = zero.where(up, inf.where(down, 1.0)).where(size == 0.0, out)
-    return inf.where(up, zero.where(down, 1.0)).where(size == math.inf, out)
+    out = inf.where(up, zero.where(down, 1.0)).where(size == math.inf, out)
+    return (size + y).where(size.unordered(y), out)
 
 
 def pow(x: Real, y: Real) -> Real:
     """x**y; a negative x with an integer y has the sign of an odd or even power, else nan."""
     size = x.magnitude()
     out = _power_of_size(size, y)
-    one = x.like(1.0)
-    endless = y.magnitude() == math.inf
-    out = one.where(x.b.and_(size == 1.0, endless), out)
+    out = x.like(1.0).where(x.b.or_(size == 1.0, y == 0.0), out)
     whole = y.floor() == y
     half = y * 0.5
     odd = x.b.and_(whole, x.b.not_(half.floor() == half))
     negative = x.b.icmp_signed("<", x.bits(), x.whole(0))
     out = (-out).where(x.b.and_(negative, odd), out)
-    bad = x.b.and_(x < 0.0, x.b.not_(x.b.or_(whole, size == math.inf)))
-    out = x.like(math.nan).where(bad, out)
-    out = (x + y).where(x.unordered(y), out)
-    return one.where(x.b.or_(x == 1.0, y == 0.0), out)
+    fine = x.b.or_(x.b.or_(whole, y.magnitude() == math.inf), size == math.inf)
+    return x.like(math.nan).where(x.b.and_(x < 0.0, x.b.not_(fine)), out)
 
 
 def exp2(x: Real) -> Real:

@@ -34,7 +34,7 @@ def nest(program: Program) -> Program:
         group.clear()
 
     for region in program.regions:
-        if not (isinstance(region, Loop) and by_rows(region)):
+        if not (isinstance(region, Loop) and by_rows(region)) or across(region):
             close()
             regions.append(region)
             continue
@@ -72,6 +72,18 @@ def by_rows(loop: Loop) -> bool:
         if s.indices or (0 in s.axes and not total):
             return False
     return isinstance(size_of(loop.space[1:]), int)
+
+
+def across(loop: Loop) -> bool:
+    """Whether a loop reads along columns, as a transpose does: better in tiles than row by row."""
+    if row_points(loop) < SHORTEST_ROW:
+        return False
+    for s in loop.body:
+        if s.op == "load" and s.at is not None and s.at.strides[0] == 1:
+            inner = s.at.strides[-1]
+            if isinstance(inner, int) and inner >= SHORTEST_ROW // 2:
+                return True
+    return False
 
 
 def fits(loop: Loop, group: list[Loop]) -> bool:

@@ -151,7 +151,8 @@ class Fusion:
                 self._join(node, group, 0)
                 return
         limit = min((self.position(u[0]) for u in users), default=1)
-        group = None if node.op.name in ("argmax", "argmin") else self._sibling(space, limit)
+        alone = node.op.name in ("argmax", "argmin")
+        group = None if alone else self._sibling(node, space, limit)
         if group is None:
             group = Group(self._new_position(), space)
             self.groups.append(group)
@@ -193,9 +194,14 @@ class Fusion:
                 return None
         return group
 
-    def _sibling(self, space, limit):
-        """The latest group of this space that runs before `limit`."""
-        for group in self.by_space.get(space, ())[-4:]:
-            if group.position < limit and len(group.members) < LARGEST_GROUP:
-                return group
-        return None
+    def _sibling(self, node: Node, space, limit) -> Group | None:
+        """Of the groups of this space that run before `limit`, the one that shares the most of what
+        the node is made of; the latest of equals."""
+        fits = [g for g in self.by_space.get(space, ())[-4:]
+                if g.position < limit and len(g.members) < LARGEST_GROUP]  # fmt: skip
+        if len(fits) < 2:
+            return fits[0] if fits else None
+        near = set(node.args)
+        near.update(b for a in node.args for b in self.graph.nodes[a].args)
+        shared = [sum(u[0] in g.members for n in near for u in self.uses[n]) for g in fits]
+        return fits[shared.index(max(shared))]

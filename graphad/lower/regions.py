@@ -37,6 +37,7 @@ from graphad.lower.program import (
     steps_of,
     unit,
 )
+from graphad.ops.cost import SMALL_SOURCE, cost_of_moving
 from graphad.ops.linalg import dims_of
 from graphad.ops.loops import split
 from graphad.spec import Dim, Spec, is_static, size_of
@@ -123,21 +124,35 @@ class Assembly:
         return elsewhere and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
-        """Whether to compute it again where it is used: one cheap step from what is stored."""
-        if kind_of(node) != "loop" or node.op.cost > 1:
+        """Whether to compute it again where it is used: one step from what is stored, of which at
+        most one array is as large as the result, that costs less than moving the result."""
+        sources = self._sources(node)
+        return sources is not None and sum(large(s, node.spec) for s in sources) <= 1
+
+    def is_free(self, node: Node) -> bool:
+        """Whether what is stored anyway is better computed again than read: from small arrays."""
+        if self.buffers[self.buffer_of[node.id]].kind not in ("temporary", "output"):
             return False
-        sources = set()
+        sources = self._sources(node)
+        return sources is not None and not any(large(s, node.spec) for s in sources)
+
+    def _sources(self, node: Node) -> list[Spec] | None:
+        """What a cheap step reads from memory; None where it is not cheap, or needs what is not
+        stored."""
+        if kind_of(node) != "loop" or node.op.cost > cost_of_moving(node.spec.dtype.itemsize):
+            return None
+        sources = {}
         for arg in node.args:
             while self.fusion._is_open_view(arg):
                 if self.graph.nodes[arg].op.name == "reshape":
-                    return False
+                    return None
                 arg = self.graph.nodes[arg].args[0]
             if kind_of(self.graph.nodes[arg]) in VIRTUAL:
                 continue
             if arg not in self.buffer_of:
-                return False
-            sources.add(arg)
-        return len(sources) <= 1
+                return None
+            sources[arg] = self.graph.nodes[arg].spec
+        return list(sources.values())
 
     def _output(self, k: int, node: int, regions: list) -> int:
         buffer = self.buffer_of.get(node, -1)
@@ -313,6 +328,12 @@ class Assembly:
         ]  # fmt: skip
 
 
+def large(source: Spec, result: Spec) -> bool:
+    """Whether reading an array is dear beside reading the result; also where that is not known."""
+    sizes = source.size, result.size
+    return not all(isinstance(s, int) for s in sizes) or SMALL_SOURCE * sizes[0] > sizes[1]
+
+
 class Body:
     """Collects the statements of one loop region."""
 
@@ -352,7 +373,7 @@ class Body:
         dtype = node.spec.dtype
         if node_id in self.local:
             return self.local[node_id]
-        if node_id in self.assembly.buffer_of:
+        if node_id in self.assembly.buffer_of and not (at is None and self._again(node)):
             buffer = self.assembly.buffer_of[node_id]
             at = self.flat(node.spec.shape, coordinates) if at is None else at
             return self.emit("load", (), dtype, node.where, buffer=buffer, at=at)
@@ -365,6 +386,9 @@ class Body:
             return self.emit(node.op.name, args, dtype, node.where)
         assert node.op.name == "iota", node
         return self._index(node, coordinates)
+
+    def _again(self, node: Node) -> bool:
+        return kind_of(node) == "loop" and self.assembly.is_free(node)
 
     def walk(self, node_id: int, coordinates):
         """Through views to what is stored or computed: (node, coordinates, flat index or None)."""

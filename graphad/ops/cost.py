@@ -11,6 +11,15 @@ from graphad.ops.loops import ENDLESS
 from graphad.spec import Spec, size_of
 
 
+MOVING = 0.5  # additions that a byte to or from memory is worth, on a core of its own
+SMALL_SOURCE = 8  # times smaller than a result: an array that stays in the cache beside it
+
+
+def cost_of_moving(bytes_: Any) -> Any:
+    """Additions that it is worth not to move so many bytes."""
+    return MOVING * bytes_
+
+
 def operations_of(nodes: Sequence[Node], node: Node) -> Any:
     """Additions that a node is worth: the table's cost for each element, two for a product's."""
     if not isinstance(node.spec, Spec):
