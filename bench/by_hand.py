@@ -88,9 +88,9 @@ def gmm(alphas, means, icf, x):
 
 @numba.njit(fastmath=True)
 def bundle(cameras, points, weights, features):
-    """Jacobians of `adbench.residual` in the camera, the point and the weight. That of a rotation in
-    its vector: G. Gallego and A. Yezzi, A compact formula for the derivative of a 3-D rotation in
-    exponential coordinates (2015), (8)."""
+    """Jacobians of `adbench.residual` in the camera, the point and the weight. That of a rotation
+    in its vector: G. Gallego and A. Yezzi, A compact formula for the derivative of a 3-D rotation
+    in exponential coordinates (2015), (8)."""
     n = len(weights)
     dc, dp, dw = np.zeros((n, 2, 11)), np.empty((n, 2, 3)), np.empty((n, 2))
     turn, du, dx = np.empty((3, 3)), np.empty((2, 3)), np.empty((3, 3))
@@ -155,7 +155,7 @@ def bundle(cameras, points, weights, features):
 
 
 @numba.njit(fastmath=True)
-def _hand(theta, rest, back, vertices, weights, seen, points, parents, places, mask):
+def _hand(theta, rest, back, vertices, weights, parents, places, mask):
     bones, many = weights.shape
     relative, absolute = np.zeros((bones, 4, 4)), np.zeros((bones, 4, 4))
     d_absolute, d_relative = np.zeros((26, bones, 4, 4)), np.zeros((26, bones, 4, 4))
@@ -204,7 +204,7 @@ def _add_skin(skin, vertices, weight, to):
 
 @numba.njit(fastmath=True)
 def _hand_jacobian(theta, rest, back, vertices, weights, seen, points, parents, places, mask):
-    posed, d_posed = _hand(theta, rest, back, vertices, weights, seen, points, parents, places, mask)
+    posed, d_posed = _hand(theta, rest, back, vertices, weights, parents, places, mask)
     count, many = len(seen), posed.shape[1]
     r = theta[:3]
     square = (r * r).sum()

@@ -24,6 +24,7 @@ from graphad.errors import (
     explain,
 )
 from graphad.graph import Graph, check
+from graphad.lower.cost import Cost, cost_of
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
 from graphad.lower.memory import Memory, memory_of, plan
@@ -184,8 +185,8 @@ class Lowered:
 
     @property
     def cost(self) -> Cost:
-        """Operations and bytes of one call, estimated from the graph."""
-        return cost_of(self.graph, self.program)
+        """Operations and bytes of one call, estimated, region by region."""
+        return cost_of(self.program, operations(self.graph.nodes))
 
     @property
     def sympy(self):
@@ -386,30 +387,3 @@ def annotated(kernel: Kernel) -> str:
             note = f"  # {where.file.rsplit('/', 1)[-1]}:{where.line}  {where.text()}"
         shown.append(f"{text:<60}{note}".rstrip())
     return "\n".join(shown)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Estimated work of one call."""
-
-    operations: Any
-    bytes_moved: Any
-    regions: int
-
-    def __str__(self):
-        def show(n):
-            return f"{n:,}" if isinstance(n, int) else str(n)
-
-        return (
-            f"operations {show(self.operations)}\nbytes      {show(self.bytes_moved)}\n"
-            f"regions    {self.regions}"
-        )
-
-
-def cost_of(graph: Graph, program: Program) -> Cost:
-    """Operations by the table's costs, and bytes that regions read and write."""
-    moved: Any = 0
-    for region in program.regions:
-        for b in region.reads() | region.writes():
-            moved = moved + program.buffers[b].bytes
-    return Cost(operations(graph.nodes), moved, len(program.regions))

@@ -47,7 +47,13 @@ def test_every_stage_can_be_printed():
     assert "test_tiny.py" in stages.source  # the user's line stands beside each statement
     assert "define" in stages.llvm
     assert stages.memory.peak > 0 and "peak" in str(stages.memory)
-    assert stages.cost.operations > 2 * 50 * 30 * 20
+    cost = stages.cost
+    assert cost.operations > 2 * 50 * 30 * 20 and cost.bytes_moved >= 8 * (50 * 30 + 30 * 20)
+    product = next(r for r in cost.regions if r.what == "product")
+    assert product.operations == 2 * 50 * 30 * 20 and product.bound_by == "arithmetic"
+    assert "product" in str(cost) and "test_tiny.py" in str(cost)
+    symbolic = ga.function(lambda x: np.sin(x).sum()).lower(ga.spec("n")).cost
+    assert "n" in str(symbolic.operations) and symbolic.regions[0].bound_by == ""
     assert str(ga.grad(lambda x: x**2).lower(1.0).sympy) == "2*x"
 
 

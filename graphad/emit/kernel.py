@@ -27,6 +27,7 @@ from graphad.emit.loops import (
 from graphad.errors import NOWHERE, Where
 from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Nest, Statement, Store
 from graphad.op import find
+from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
 
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
@@ -128,10 +129,12 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
 
 
 def work_of(loop: Loop):
-    """Estimated tenths of a nanosecond: the costs of the table, and three a load or store."""
+    """Estimated work in additions: the costs of the table, and what loads and stores move."""
     costs = [cost_of(s) for s in loop.body if s.args and s.op != "gather"]
-    moved = 3 * (sum(s.buffer >= 0 for s in loop.body) + len(loop.stores))
-    return size_of(loop.space or (1,)) * (sum(costs) + moved)
+    sizes = {s.id: s.dtype.itemsize for s in loop.body}
+    moved = sum(s.dtype.itemsize for s in loop.body if s.buffer >= 0)
+    moved += sum(sizes[s.value] for s in loop.stores)
+    return size_of(loop.space or (1,)) * (sum(costs) + int(cost_of_moving(moved)))
 
 
 class Operands:

@@ -177,9 +177,10 @@ class _Unrolling:
 
 
 def tiled(loop: Loop) -> Loop:
-    """A loop that reads across the rows that it writes, as a transpose does, in tiles: some points of
-    the axis along which it reads go innermost, so that a line of the cache is used whole."""
-    if len(loop.space) < 2 or loop.sequential >= 0 or not all(isinstance(d, int) for d in loop.space):
+    """A loop that reads across the rows that it writes, as a transpose does, in tiles: some points
+    of the axis along which it reads go innermost, so that a line of the cache is used whole."""
+    known = all(isinstance(d, int) for d in loop.space)
+    if len(loop.space) < 2 or loop.sequential >= 0 or not known:
         return loop
     if any(s.op == "gather" for s in loop.body) or math.prod(loop.space) < FEWEST_TILED:
         return loop

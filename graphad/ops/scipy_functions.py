@@ -12,7 +12,7 @@ from graphad.errors import NotCoveredError
 from graphad.op import TABLE
 from graphad.ops import matrix_functions as matrices
 from graphad.ops import numpy_eig, numpy_linalg, special
-from graphad.ops.value import Value, _first_value, lift
+from graphad.ops.value import _first_value, lift
 
 IGNORED = ("check_finite", "overwrite_a", "overwrite_b")  # options that change no result
 
