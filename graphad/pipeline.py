@@ -43,7 +43,7 @@ from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
-from graphad.rewrite.products import reassociate
+from graphad.rewrite.products import join_sums, reassociate
 from graphad.runtime import (
     executor,
     external,  # noqa: F401 - declares its routine
@@ -69,6 +69,7 @@ LARGE_PASSES = (
     Pass("reassociate", reassociate, check),
     Pass("expand", expand, check),
     Pass("tidy", tidy, check),
+    Pass("join sums", join_sums, check),
     Pass("fuse", fuse, check_program),
     Pass("nest", nest, check_program),
     Pass("strips", strips, check_program),

@@ -98,3 +98,28 @@ def test_strong_zeros_stay_zeros(name):
 def test_symbolic_sizes_are_left_to_the_call():
     f = ga.function(lambda a, b: (a @ b).sum(0), signature=(ga.spec("n m"), ga.spec("m k")))
     np.testing.assert_allclose(f(A, B), (A @ B).sum(0), rtol=1e-12)
+
+
+def test_sums_that_are_added_up_are_one_sum():
+    rng = np.random.default_rng(1)
+    left, right = rng.normal(size=(5, 30, 4)), rng.normal(size=(5, 30, 6))
+
+    def outer(a, b):
+        return (a[:, :, None] * b[:, None, :]).sum(0)
+
+    def f(left, right):
+        out = 0.5 * right[0, :4] - outer(left[1], right[1])
+        return out - sum(outer(a, b) for a, b in zip(left[2:], right[2:], strict=True))
+
+    lowered = ga.function(f).lower(left, right)
+    stores = [s for r in lowered.program.regions for s in getattr(r, "stores", ())]
+    assert sum(s.reduce == "sum" for s in stores) == 1
+    np.testing.assert_allclose(ga.function(f)(left, right), f(left, right), rtol=1e-12, atol=1e-13)
+
+
+def test_sums_of_other_shapes_stay_apart():
+    x, y = rng.normal(size=(6, 4)), rng.normal(size=(9, 4))
+    f = lambda x, y: x.sum(0) + y.sum(0) - (x * x).sum(0) - x.sum(0)[::-1]  # noqa: E731
+    np.testing.assert_allclose(ga.function(f)(x, y), f(x, y), rtol=1e-12)
+    g = ga.grad(lambda x: f(x, y) @ np.arange(4.0))
+    np.testing.assert_allclose(g(x), np.arange(4) * (1 - 2 * x) - np.arange(4)[::-1], rtol=1e-12)

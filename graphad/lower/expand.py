@@ -15,7 +15,9 @@ from graphad.ops.linalg import dims_of
 from graphad.ops.value import Value, add, broadcast
 from graphad.spec import size_of
 
-SMALL_PRODUCT = 4096
+SMALL_PRODUCT = 128  # multiplications: a call of BLAS takes a tenth of a microsecond
+SMALL_OF_BATCH = 512
+FEW_SUMMED = 4
 SHORT_SUM = 16
 
 
@@ -64,9 +66,9 @@ def _contract(graph: Graph, node: Node, x: Value, y: Value) -> Value:
 
     work = [size(rows), size(columns), size(summed)]
     small = all(isinstance(w, int) for w in work) and (
-        work[0] * work[1] * work[2] <= (SMALL_PRODUCT if batch == "" else 512)
+        work[0] * work[1] * work[2] <= (SMALL_PRODUCT if batch == "" else SMALL_OF_BATCH)
         or min(work[:2]) == 1
-        or work[2] <= 2
+        or work[2] <= (FEW_SUMMED if batch == "" else 2)
     )
     if not rows or not columns or not summed or small or x.dtype.kind != "f":
         return _loops(x, y, params, dims)

@@ -6,6 +6,7 @@ What only the nest itself reads is kept for one row at a time, beside the loops,
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from graphad.spec import size_of
 
 LONG = 10  # cost in the table of arithmetic that is worth a loop of its own
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them
+LEAST_BYTES = 16 * 1024  # of the largest array: smaller ones are in the cache anyway
+MOST_LOOPS = 24  # of a nest: LLVM takes more than twice as long for twice the code
 MOST_LOCAL = 64 * 1024  # bytes of the rows that are kept
 
 
@@ -26,7 +29,8 @@ def nest(program: Program) -> Program:
     def close():
         alone = _tail(group)
         del group[len(group) - len(alone) :]
-        if len(group) > 1 and any(row_points(g) >= SHORTEST_ROW for g in group):
+        long = any(row_points(g) >= SHORTEST_ROW for g in group)
+        if len(group) > 1 and long and _largest(group, program) > LEAST_BYTES:
             regions.append(Nest(tuple(group)))
         else:
             regions.extend(group)
@@ -38,11 +42,18 @@ def nest(program: Program) -> Program:
             close()
             regions.append(region)
             continue
-        if group and not fits(region, group):
+        if group and (len(group) >= MOST_LOOPS or not fits(region, group)):
             close()
         group.append(region)
     close()
     return _with_locals(replace(program, regions=tuple(regions)))
+
+
+def _largest(group: list[Loop], program: Program) -> Any:
+    """Bytes of the largest array that a group touches; without end where that is not known."""
+    touched = {b for loop in group for b in loop.reads() | loop.writes()}
+    sizes = [program.buffers[b].bytes for b in touched]
+    return max(sizes) if all(isinstance(s, int) for s in sizes) else math.inf
 
 
 def row_points(loop: Loop) -> int:
