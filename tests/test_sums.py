@@ -9,18 +9,20 @@ RNG = np.random.default_rng(0)
 
 
 def block(values):
-    """Lanes of 32, a tree of halves, then the rest."""
-    wide = len(values) // 32 * 32
+    """Lanes of 32 and a tree of halves, of what is left lanes of 8 likewise, then the rest."""
     total = 0.0
-    if wide:
-        lanes = values[:32]
-        for k in range(32, wide, 32):
-            lanes = lanes + values[k : k + 32]
-        while len(lanes) > 1:
-            half = len(lanes) // 2
-            lanes = lanes[:half] + lanes[half:]
-        total = total + lanes[0]
-    for v in values[wide:]:
+    for width in (32, 8):
+        wide = len(values) // width * width
+        if wide:
+            lanes = values[:width]
+            for k in range(width, wide, width):
+                lanes = lanes + values[k : k + width]
+            while len(lanes) > 1:
+                half = len(lanes) // 2
+                lanes = lanes[:half] + lanes[half:]
+            total = total + lanes[0]
+        values = values[wide:]
+    for v in values:
         total = total + v
     return total
 
@@ -40,7 +42,7 @@ def in_order(x):
     return total
 
 
-@pytest.mark.parametrize("n", [1, 5, 31, 32, 33, 100, 255, 256, 257, 300, 1000, 5003])
+@pytest.mark.parametrize("n", [1, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 63, 100, 255, 256, 257, 300, 1000, 5003])
 def test_along_one_axis(n):
     x = RNG.normal(size=n)
     assert ga.function(np.sum)(x) == line(x)

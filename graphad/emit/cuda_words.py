@@ -163,9 +163,9 @@ def simulated_words() -> dict[str, Any]:
         "stack": _memory, "math": math,
     }  # fmt: skip
     for code in CODES:
-        for name in ("load", "peek"):
+        for name in ("load", "peek", "read"):
             words[f"{name}_{code}"] = _load(code)
-        for name in ("store", "keep"):
+        for name in ("store", "keep", "write"):
             words[f"{name}_{code}"] = _store(code)
         words[f"block_{code}"] = lambda c=code: _memory(BLOCK * ctypes.sizeof(_C[c]))
         for kind, step in _STEPS.items():

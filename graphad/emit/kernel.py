@@ -15,6 +15,7 @@ import numpy as np
 
 from graphad.emit.loops import (
     ARGS,
+    BLOCK,
     LONGEST_UNROLLED,
     STEP,
     cost_of,
@@ -31,8 +32,8 @@ from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
 
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
-BLOCK, LANES = 256, 32  # values that are reduced together, so many at a time
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
+LONGEST_KNOWN = 64  # points of an innermost loop whose number is in the source
 WIDE = 512  # points of an innermost loop that threads may share
 SPLIT_WORK = 1_500_000  # of a thread, see runtime/executor.py
 
@@ -176,6 +177,13 @@ class Operands:
         return head + [f"    n{k} = integer(table, {first + k})" for k in range(len(self.integers))]
 
 
+def _accumulated(loop: Loop) -> set[int]:
+    """The buffers that a loop adds to, each by one address."""
+    stored = [s.buffer for s in loop.stores]
+    return {s.buffer for s in loop.stores
+            if s.reduce in CHUNKED and s.axes and stored.count(s.buffer) == 1}  # fmt: skip
+
+
 class Writer:
     """Writes the source of one loop region, or of one loop of a nest."""
 
@@ -193,6 +201,7 @@ class Writer:
         self.operands = nest.operands if nest else Operands()
         self.lines: list[tuple[str, Where]] = []
         self.dtypes = {s.id: s.dtype for s in self.loop.body}
+        self.accumulated = _accumulated(self.loop)
         self.split = 0 if nest else self._split_axis()
         self.parts = self.split < 0 and self._by_parts()
 
@@ -206,6 +215,8 @@ class Writer:
         """Address and index of an operand; `position` is added to the index."""
         if self.nest and buffer in self.nest.rows:
             name, left = self.nest.row(buffer), at.offset
+        elif self.nest and buffer in self.nest.own:
+            name, left = self.operands.pointer(buffer, 0)[0], at.offset
         else:
             name, left = self.operands.pointer(buffer, at.offset)
         parts = [p for p in (position, self.index(at, buffer)) if p not in ("", "0")]
@@ -219,10 +230,12 @@ class Writer:
         return self.operands.integer(value, use)
 
     def word(self, name: str, buffer: int, code: str) -> str:
-        """A load or store. What a nest both writes and reads is outside the promise that loads
-        and stores touch different memory."""
-        if self.nest and buffer in self.nest.shared:
-            name = {"load": "peek", "store": "keep"}[name]
+        """A load or store. What is both written and read is outside the promise that loads and
+        stores touch different memory; where one address reaches it, that promises the same."""
+        if buffer in (self.nest.own if self.nest else self.accumulated):
+            name = {"load": "read", "peek": "read", "store": "write", "keep": "write"}[name]
+        elif self.nest and buffer in self.nest.shared:
+            name = {"load": "peek", "store": "keep"}.get(name, name)
         return f"{name}_{code}"
 
     def _split_axis(self) -> int:
@@ -409,8 +422,11 @@ class Writer:
     def _range(self, axis) -> str:
         if axis == max(self.split, 0) and not self.nest:
             return "start, stop"
-        if self.nest and self.space[axis] == 1:
+        size = self.space[axis]
+        if self.nest and size == 1:
             return "1"
+        if axis == self.rank - 1 and isinstance(size, int) and size <= LONGEST_KNOWN:
+            return str(size)  # known to LLVM, which then needs no loop for what is left over
         return self.integer(self.space[axis], f"d{axis}")
 
     def _inner(self, store: Store) -> bool:
@@ -431,7 +447,8 @@ class Writer:
                     self.line(depth, f"for i{axis} in range({self._range(axis)}):")
                     depth += 1
             where = self.place(store.buffer, store.at)
-            self.line(depth, f"keep_{code_of(dtype)}({where}, {identity(store.reduce, dtype)})")
+            word = self.word("keep", store.buffer, code_of(dtype))
+            self.line(depth, f"{word}({where}, {identity(store.reduce, dtype)})")
 
     def _plain(self, depth: int):
         """No reduction over the innermost loop but running or arg ones."""
@@ -478,31 +495,34 @@ class Writer:
             self.lines.insert(0, (f"    t{k} = block_{code}()", NOWHERE))
             if inner[k].in_turn and self._outer(inner[k]):
                 at = self.place(inner[k].buffer, inner[k].at)
-                self.line(depth, f"a{k} = peek_{code}({at})")
+                self.line(depth, f"a{k} = {self.word('peek', inner[k].buffer, code)}({at})")
             elif not by_block:
                 self.line(depth, f"a{k} = {starts[k]}")
         size = self._range(last)
         first, stop = ("start", "stop") if last == 0 else ("0", size)
-        self.line(depth, f"for c in range({first}, {stop}, BLOCK):")
-        self.line(depth + 1, f"m = min(BLOCK, {stop} - c)")
-        self.line(depth + 1, "for k in range(m):")
-        self.line(depth + 2, f"i{last} = c + k")
-        self._body(depth + 2)
+        known = stop.isdigit()  # then there is one block
+        after, many = (depth, stop) if known else (depth + 1, "m")
+        if not known:
+            self.line(depth, f"for c in range({first}, {stop}, BLOCK):")
+            self.line(after, f"m = min(BLOCK, {stop} - c)")
+        self.line(after, f"for k in range({many}):")
+        self.line(after + 1, f"i{last} = {'' if known else 'c + '}k")
+        self._body(after + 1)
         for store in self.loop.stores:
             if store in inner:
                 k = inner.index(store)
-                self.line(depth + 2, f"keep_{codes[k]}(t{k}, k, v{store.value})")
+                self.line(after + 1, f"keep_{codes[k]}(t{k}, k, v{store.value})")
             else:
-                self._store(depth + 2, store)
+                self._store(after + 1, store)
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
             if s.in_turn:
-                self.line(depth + 1, f"a{k} = chain_{s.reduce}_{code}(a{k}, t{k}, m)")
+                self.line(after, f"a{k} = chain_{s.reduce}_{code}(a{k}, t{k}, {many})")
                 continue
-            self.line(depth + 1, f"r{k} = {s.reduce}_{code}({starts[k]}, t{k}, m)")
+            self.line(after, f"r{k} = {s.reduce}_{code}({starts[k]}, t{k}, {many})")
             if by_block:
-                self.line(depth + 1, f"keep_{code}({self._parts_of(s)}, c // BLOCK, r{k})")
+                self.line(after, f"keep_{code}({self._parts_of(s)}, c // BLOCK, r{k})")
             else:
-                self.line(depth + 1, f"a{k} = {combine(s.reduce or '', f'a{k}', f'r{k}')}")
+                self.line(after, f"a{k} = {combine(s.reduce or '', f'a{k}', f'r{k}')}")
         for k, (s, code) in enumerate(zip(inner, codes, strict=True)):
             if not by_block:
                 self._keep(depth, s, code, f"a{k}")
@@ -518,7 +538,8 @@ class Writer:
             return
         at = self.place(s.buffer, s.at)
         if self._outer(s) and not s.in_turn:
-            value = combine(s.reduce or "", f"peek_{code}({at})", value)
+            before = self.word("peek", s.buffer, code)
+            value = combine(s.reduce or "", f"{before}({at})", value)
         self.line(depth, f"{self.word('store', s.buffer, code)}({at}, {value})")
 
     def _parts_of(self, s: Store) -> str:
@@ -603,7 +624,7 @@ class Writer:
             return
         place = self.place(s.buffer, s.at)
         if s.reduce in CHUNKED and s.axes:
-            value = combine(s.reduce, f"peek_{code}({place})", value)
+            value = combine(s.reduce, f"{self.word('peek', s.buffer, code)}({place})", value)
         self.line(depth, f"{word}({place}, {value})")
 
 
@@ -625,6 +646,15 @@ class NestWriter:
         self.kept: list[int] = []
         written = {b for loop in nest.loops for b in loop.writes()}
         self.shared = written & {b for loop in nest.loops for b in loop.reads()}
+        self.own = self._own()
+
+    def _own(self) -> set[int]:
+        """What is written and read, or added to, and can be reached from one address."""
+        found = {s.buffer for loop in self.loops for s in loop.stores if s.reduce is not None}
+        found |= self.shared
+        places = [s for loop in self.loops for s in (*loop.body, *loop.stores)]
+        far = {s.buffer for s in places if s.at is not None and not isinstance(s.at.offset, int)}
+        return found - far - set(self.rows)
 
     def row(self, buffer: int) -> str:
         """The address of the row at hand of a buffer of which no more is kept."""
@@ -640,8 +670,9 @@ class NestWriter:
             parts = writer.write(2)
             totals += [writer._total(self.totals.index(s), s) for s in parts]
             work = work + writer._work()
-            # Each loop has variables of its own.
-            own = [(re.sub(r"\b([ajrtvw])(\d)", rf"\g<1>{n}_\2", t), w) for t, w in writer.lines]
+            # Each loop has variables of its own: one that is set in two is no plain value.
+            own = [(re.sub(r"\b([ajrtvw]|i(?=[1-9]))(\d)", rf"\g<1>{n}_\2", t), w)
+                   for t, w in writer.lines]  # fmt: skip
             blocks += [line for line in own if " = block_" in line[0]]
             lines += [line for line in own if " = block_" not in line[0]]
         head = [(text, NOWHERE) for text in self.operands.head()]

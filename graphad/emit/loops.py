@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,10 @@ from graphad.op import find
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
+VECTOR = 8  # points that fill a vector
+LONG, MOST_LONG = 10, 16  # cost of long arithmetic, and how often it may be written out
+BLOCK = 256  # values that are reduced together
+LANES = (32, 8)  # so many at a time, as long as there are so many
 TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
 FEWEST_TILED = 4096
 STEP = "combine "  # then a reduction: the op of a statement that is one step of it
@@ -102,6 +107,8 @@ def unrolled(loop: Loop, keep: int = 0, totals: bool = False) -> Loop:
     if rank < max(2, keep + 1) or not _short(loop):
         return loop
     last = rank - 1
+    if loop.space[last] >= VECTOR and (_along(loop, last) or _dear(loop)):
+        return loop
     for s in loop.stores:
         alone = s.reduce in CHUNKED and s.axes == (last,)
         alone = alone or (totals and s.reduce in CHUNKED and s.axes == tuple(range(rank)))
@@ -110,6 +117,22 @@ def unrolled(loop: Loop, keep: int = 0, totals: bool = False) -> Loop:
     if any(s.op == "gather" for s in loop.body):
         return loop
     return _Unrolling(loop).loop()
+
+
+def _along(loop: Loop, last: int) -> bool:
+    """Whether an axis that nothing is reduced over is contiguous in all that a loop touches: short
+    vectors along it are better than long ones across."""
+    if any(last in s.axes for s in loop.stores):
+        return False
+    stored = all(s.at.strides[last] == 1 for s in loop.stores)
+    return stored and all(
+        s.at.strides[last] in (0, 1) for s in loop.body if s.op == "load" and s.at
+    )
+
+
+def _dear(loop: Loop) -> bool:
+    """Whether long arithmetic would be written out more often than registers can hold."""
+    return sum(cost_of(s) >= LONG for s in loop.body if s.args) * loop.space[-1] > MOST_LONG
 
 
 def _short(loop: Loop) -> bool:
@@ -163,12 +186,15 @@ class _Unrolling:
             return
         first = self.source.body[[t.id for t in self.source.body].index(s.value)]
         dtype = first.dtype
-        start = start_of(s.reduce, dtype)
+        reduce = s.reduce
+        start = start_of(reduce, dtype)
         total = self._add(Statement(len(self.body), "const", (), dtype, first.where, value=start))
-        for k in range(self.count):
-            args = (total, self._of(s.value, k))
-            step = Statement(len(self.body), STEP + s.reduce, args, dtype, first.where)
-            total = self._add(step)
+
+        def step(a, b):
+            place = len(self.body)
+            return self._add(Statement(place, STEP + reduce, (a, b), dtype, first.where))
+
+        total = in_order([self._of(s.value, k) for k in range(self.count)], step, total)
         at = self._at(s.at, 0)
         if len(s.axes) > 1:
             yield replace(s, value=total, at=at, axes=s.axes[:-1], in_turn=True)
@@ -212,6 +238,25 @@ def _split(loop: Loop, axis: int, size: int) -> Loop:
     body = tuple(replace(s, at=moved(s.at)) for s in loop.body)
     stores = tuple(replace(s, at=moved(s.at)) for s in loop.stores)
     return Loop((*space, size), body, stores, loop.where)
+
+
+def in_order(items: list, step: Callable[[Any, Any], Any], total: Any) -> Any:
+    """The items of a block combined in the order of sums (docs/design.md, "Sums"), onto a total if
+    that is not None."""
+    for width in LANES:
+        wide = len(items) // width * width
+        if wide:
+            lanes = items[:width]
+            for k in range(width, wide, width):
+                lanes = list(map(step, lanes, items[k : k + width]))
+            while len(lanes) > 1:
+                half = len(lanes) // 2
+                lanes = list(map(step, lanes[:half], lanes[half:]))
+            total = lanes[0] if total is None else step(total, lanes[0])
+        items = items[wide:]
+    for item in items:
+        total = item if total is None else step(total, item)
+    return total
 
 
 def levels(loop: Loop) -> dict[int, int]:

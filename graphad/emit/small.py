@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.kernel import (
-    BLOCK,
-    LANES,
     Kernel,
     code_of,
     combine,
@@ -24,6 +22,7 @@ from graphad.emit.kernel import (
     identity,
     literal,
 )
+from graphad.emit.loops import BLOCK, in_order
 from graphad.emit.small_linalg import takes_matrix, written
 from graphad.emit.small_linalg import work_of as matrix_work
 from graphad.errors import NOWHERE, Where
@@ -270,25 +269,11 @@ class Straightener:
 
     def _block(self, name, part, dtype, where):
         """Lanes, a tree of halves, then the rest one by one."""
-        wide = len(part) // LANES * LANES
-        total: Any = None
-        if wide:
-            lanes = part[:LANES]
-            for k in range(LANES, wide, LANES):
-                lanes = [
-                    self._step(name, a, b, dtype, where)
-                    for a, b in zip(lanes, part[k : k + LANES], strict=True)
-                ]
-            while len(lanes) > 1:
-                half = len(lanes) // 2
-                lanes = [
-                    self._step(name, a, b, dtype, where)
-                    for a, b in zip(lanes[:half], lanes[half:], strict=True)
-                ]
-            total = lanes[0]
-        for item in part[wide:]:
-            total = item if total is None else self._step(name, total, item, dtype, where)
-        return total
+
+        def step(a, b):
+            return self._step(name, a, b, dtype, where)
+
+        return in_order(part, step, None)
 
     def _arg(self, node, items, dtype, order):
         best, at = self.text(items[0], dtype), literal(0, np.dtype("i8"))

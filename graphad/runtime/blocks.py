@@ -9,7 +9,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit.kernel import BLOCK, LANES
+from graphad.emit.loops import BLOCK, LANES
 from graphad.runtime.instructions import I32, I64, STORED, counted, element, number
 
 
@@ -74,8 +74,8 @@ def rows_text(code: str) -> str:
     set.add(f.attributes, '"prefer-vector-width"="512"')
     b = ir.IRBuilder(f.append_basic_block("entry"))
     x_step, count = f.args[1], f.args[6]
-    vector = ir.VectorType(stored, LANES)
-    places = [(b.alloca(stored), b.alloca(stored), b.alloca(vector)) for _ in range(TOGETHER)]
+    wide = [ir.VectorType(stored, width) for width in LANES]
+    places = [[b.alloca(kind) for kind in (stored, stored, *wide)] for _ in range(TOGETHER)]
 
     def group(first, rows):
         at = b.mul(first, x_step)
@@ -96,43 +96,44 @@ def rows_text(code: str) -> str:
 def _dots(b, code, rows, y, m, places):
     """The products of some rows with y, each into the first of its places."""
     stored = STORED[code]
-    vector = ir.VectorType(stored, LANES)
     zero = ir.Constant(stored, 0.0)
 
-    def read(kind, base, first, k):
-        address = b.add(b.ptrtoint(base, I64), b.mul(first, number(int(code[1]))))
-        value: Any = b.load(element(b, kind, address, k), typ=kind)
-        value.align = int(code[1])
-        return value
-
-    def each(kind, first, k, place, start=False):
-        other = read(kind, y, first, k)
+    def each(kind, at, place, start=False):
+        other = _reader(b, code, kind, b.ptrtoint(y, I64))(at)
         for row, own in zip(rows, places, strict=False):
-            product = b.fmul(read(kind, row, first, k), other)
+            product = b.fmul(_reader(b, code, kind, b.ptrtoint(row, I64))(at), other)
             if not start:
                 product = b.fadd(b.load(own[place], typ=kind), product)
             b.store(product, own[place])
+
+    def lanes(place, width, first, stop):
+        kind = ir.VectorType(stored, width)
+        rounds = b.udiv(b.sub(stop, first), number(width))
+        with b.if_then(b.icmp_signed(">", rounds, number(0))):
+            each(kind, first, place, start=True)
+            counted(b, number(1), rounds,
+                    lambda k: each(kind, b.add(first, b.mul(k, number(width))), place))  # fmt: skip
+            for _, own in zip(rows, places, strict=False):
+                total = _tree(b, "sum", code, b.load(own[place], typ=kind))
+                b.store(b.fadd(b.load(own[1], typ=stored), total), own[1])
+        return b.add(first, b.mul(rounds, number(width)))
 
     def block(n):
         first = b.mul(n, number(BLOCK))
         left = b.sub(m, first)
         size = b.select(b.icmp_signed("<", left, number(BLOCK)), left, number(BLOCK))
-        rounds = b.udiv(size, number(LANES))
-        for _, (_, out, _) in zip(rows, places, strict=False):
-            b.store(zero, out)
-        with b.if_then(b.icmp_signed(">", rounds, number(0))):
-            each(vector, first, number(0), 2, start=True)
-            counted(b, number(1), rounds, lambda k: each(vector, first, k, 2))
-            for _, (_, out, lanes) in zip(rows, places, strict=False):
-                total = _tree(b, "sum", code, b.load(lanes, typ=vector))
-                b.store(b.fadd(b.load(out, typ=stored), total), out)
-        counted(b, b.mul(rounds, number(LANES)), size, lambda k: each(stored, first, k, 1))
-        for _, (whole, out, _) in zip(rows, places, strict=False):
-            total = b.fadd(b.load(whole, typ=stored), b.load(out, typ=stored))
-            b.store(total, whole)
+        stop = b.add(first, size)
+        for _, own in zip(rows, places, strict=False):
+            b.store(zero, own[1])
+        for place, width in enumerate(LANES, 2):
+            first = lanes(place, width, first, stop)
+        counted(b, first, stop, lambda k: each(stored, k, 1))
+        for _, own in zip(rows, places, strict=False):
+            total = b.fadd(b.load(own[0], typ=stored), b.load(own[1], typ=stored))
+            b.store(total, own[0])
 
-    for _, (whole, _, _) in zip(rows, places, strict=False):
-        b.store(zero, whole)
+    for _, own in zip(rows, places, strict=False):
+        b.store(zero, own[0])
     blocks = b.udiv(b.add(m, number(BLOCK - 1)), number(BLOCK))
     counted(b, number(0), blocks, block)
 
@@ -208,8 +209,8 @@ def columns_text(name: str) -> str:
 
 
 def reduction_text(name: str) -> str:
-    """The module of a reduction: LANES at a time, then a tree of halves, then the rest; a chain is
-    one after another.
+    """The module of a reduction: LANES at a time, each then a tree of halves, then the rest; a
+    chain is one after another.
 
     The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
     """
@@ -219,43 +220,60 @@ def reduction_text(name: str) -> str:
         return columns_text(name)
     chain, kind, code = "chain_" in name, *name.split("_")[-2:]
     stored = STORED[code]
-    vector = ir.VectorType(stored, LANES)
     module = ir.Module("graphad")
     f = reduction(module, name)
     set.add(f.attributes, '"prefer-vector-width"="512"')
     b = ir.IRBuilder(f.append_basic_block("entry"))
     first, base, m = f.args
     address = b.ptrtoint(base, I64)
-    out, lanes = b.alloca(stored), b.alloca(vector)
+    out = b.alloca(stored)
+    spaces = [b.alloca(ir.VectorType(stored, width)) for width in LANES]
     b.store(first, out)
-    rounds = b.udiv(m, number(LANES))
 
-    def wide(k):
-        got: Any = b.load(element(b, vector, address, k), typ=vector)
-        got.align = int(code[1])
-        return got
-
-    def add_lanes(k):
-        b.store(_combine(b, kind, code, b.load(lanes, typ=vector), wide(k)), lanes)
-
-    def add_one(k):
-        value = b.load(element(b, stored, address, k), typ=stored)
+    def onto(value):
         b.store(_combine(b, kind, code, b.load(out, typ=stored), value), out)
 
-    if chain:
-        rounds = number(0)
-    with b.if_then(b.icmp_signed(">", rounds, number(0))):
-        b.store(wide(number(0)), lanes)
-        counted(b, number(1), rounds, add_lanes)
-        total = _tree(b, kind, code, b.load(lanes, typ=vector))
-        b.store(_combine(b, kind, code, b.load(out, typ=stored), total), out)
-    counted(b, b.mul(rounds, number(LANES)), m, add_one)
+    done: Any = number(0)
+    for width, lanes in zip(() if chain else LANES, spaces, strict=False):
+        vector = ir.VectorType(stored, width)
+        done = _in_lanes(b, kind, code, _reader(b, code, vector, address), done, m, lanes, onto)
+    counted(b, done, m, lambda k: onto(b.load(element(b, stored, address, k), typ=stored)))
     b.ret(b.load(out, typ=stored))
     return str(module)
 
 
+def _reader(b, code, kind, address):
+    """What loads a vector from the k-th element on."""
+
+    def read(k):
+        place = b.add(address, b.mul(k, number(int(code[1]))))
+        got: Any = b.load(element(b, kind, place, number(0)), typ=kind)
+        got.align = int(code[1])
+        return got
+
+    return read
+
+
+def _in_lanes(b, kind, code, read, first, stop, lanes, onto):
+    """Combine from `first` on as many elements as fill lanes, in the memory `lanes`, and give what
+    the lanes come to to `onto`; the element after the last."""
+    vector = lanes.allocated_type
+    width = vector.count
+    rounds = b.udiv(b.sub(stop, first), number(width))
+
+    def more(k):
+        value = read(b.add(first, b.mul(k, number(width))))
+        b.store(_combine(b, kind, code, b.load(lanes, typ=vector), value), lanes)
+
+    with b.if_then(b.icmp_signed(">", rounds, number(0))):
+        b.store(read(first), lanes)
+        counted(b, number(1), rounds, more)
+        onto(_tree(b, kind, code, b.load(lanes, typ=vector)))
+    return b.add(first, b.mul(rounds, number(width)))
+
+
 def _tree(b, kind, code, lanes):
-    width = LANES
+    width = lanes.type.count
     while width > 1:
         width //= 2
         low = ir.Constant(ir.VectorType(I32, width), list(range(width)))

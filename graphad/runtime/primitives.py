@@ -46,30 +46,46 @@ def word(arguments: str = "", result: str | None = None, name: str = ""):
 
 
 # -- loads and stores ----------------------------------------------------------------------------
-def _alias_metadata(module):
-    """(list of the scope of loads, list of the scope of stores), made once a module."""
+MOST_OWN = 16  # addresses of memory that is read and written and that no other address reaches
+
+
+class _Scopes:
+    """What LLVM is told of memory: that what is loaded, what is stored, and what is both, one
+    address by one, are different places. Made once a module."""
+
+    def __init__(self, module, own: int):
+        domain = module.add_metadata(["graphad"])
+        names = ["loads", "stores", *(f"own {k}" for k in range(own))]
+        every = [module.add_metadata([name, domain]) for name in names]
+        self.own = [module.add_metadata([scope]) for scope in every]
+        self.others = [module.add_metadata([s for s in every if s is not scope]) for scope in every]
+        self.addresses: dict[Any, int] = {}
+
+    def mark(self, instruction, kind: str, address) -> None:
+        """Put the scopes of an access to it."""
+        place = {"loads": 0, "stores": 1}.get(kind)
+        if place is None:
+            place = self.addresses.setdefault(address, len(self.addresses) + 2)
+        if place < len(self.own):
+            instruction.set_metadata("alias.scope", self.own[place])
+            instruction.set_metadata("noalias", self.others[place])
+
+
+def scopes(module, own: bool = False) -> _Scopes:
+    """Those of a module; `own`: whether it has memory that is both read and written."""
     known = getattr(module, "_graphad_scopes", None)
     if known is None:
-        domain = module.add_metadata(["graphad"])
-        loads = module.add_metadata([module.add_metadata(["loads", domain])])
-        stores = module.add_metadata([module.add_metadata(["stores", domain])])
-        known = module._graphad_scopes = (loads, stores)
+        known = module._graphad_scopes = _Scopes(module, MOST_OWN if own else 0)
     return known
 
 
-def _scoped(b, instruction, is_load):
-    own, other = _alias_metadata(b.module)[:: 1 if is_load else -1]
-    instruction.set_metadata("alias.scope", own)
-    instruction.set_metadata("noalias", other)
-
-
-def _make_load(code, scoped):
+def _make_load(code, scope):
     stored = STORED[code]
 
     def load(b, address, index):
         value = b.load(element(b, stored, address, index), typ=stored)
-        if scoped:
-            _scoped(b, value, True)
+        if scope:
+            scopes(b.module).mark(value, scope, address)
         if code == "b1":
             return b.icmp_unsigned("!=", value, ir.Constant(stored, 0))
         return value
@@ -77,14 +93,14 @@ def _make_load(code, scoped):
     return load
 
 
-def _make_store(code, scoped):
+def _make_store(code, scope):
     stored = STORED[code]
 
     def store(b, address, index, value):
         value = b.zext(value, stored) if code == "b1" else value
         instruction = b.store(value, element(b, stored, address, index))
-        if scoped:
-            _scoped(b, instruction, False)
+        if scope:
+            scopes(b.module).mark(instruction, scope, address)
 
     return store
 
@@ -406,10 +422,12 @@ for _n, _count in functions.LAPACK.items():
 
 def _typed_words():
     for code in STORED:
-        WORDS[f"load_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, True))
-        WORDS[f"peek_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, False))
-        WORDS[f"store_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, True))
-        WORDS[f"keep_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, False))
+        WORDS[f"load_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, "loads"))
+        WORDS[f"read_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, "own"))
+        WORDS[f"peek_{code}"] = Primitive(("i8", "i8"), code, _make_load(code, ""))
+        WORDS[f"store_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, "stores"))
+        WORDS[f"write_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, "own"))
+        WORDS[f"keep_{code}"] = Primitive(("i8", "i8", code), None, _make_store(code, ""))
         WORDS[f"block_{code}"] = Primitive((), "i8", _make_block(code))
         if code == "b1":
             continue

@@ -21,7 +21,7 @@ from graphad.emit import wide
 from graphad.emit.kernel import BLOCK
 from graphad.emit.real import keep_vector_forms, vector_bits
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
-from graphad.runtime.primitives import MATHEMATICS, WORDS
+from graphad.runtime.primitives import MATHEMATICS, WORDS, scopes
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
@@ -45,6 +45,7 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
     module = ir.Module("graphad")
+    scopes(module, own="write_" in source)
     plain = _plain_names(definition)
     loops = _vector_loops(source, definition, plain)
     if loops:
@@ -97,8 +98,18 @@ def _vector_loops(source: str, definition, plain: set[str]) -> dict[int, tuple[i
         words = sum(n.id in MATHEMATICS for n in names)
         kept = {n.id for n in names if isinstance(n.ctx, ast.Store)}
         if words and kept <= plain:
-            found[loop.lineno] = next((n, m) for most, n, m in INTERLEAVED if words < most)
+            at_once, masked = next((n, m) for most, n, m in INTERLEAVED if words < most)
+            found[loop.lineno] = _few(loop, at_once, masked)
     return found
+
+
+def _few(loop: ast.For, at_once: int, masked: bool) -> tuple[int, bool]:
+    """The same for a loop of so few steps that all of them are fewer vectors."""
+    count = loop.iter.args[-1] if isinstance(loop.iter, ast.Call) else None
+    if not isinstance(count, ast.Constant) or not isinstance(count.value, int):
+        return at_once, masked
+    vectors = count.value * 64 // vector_bits()
+    return max(1, min(at_once, vectors)), masked or vectors < at_once
 
 
 def _annotated(annotation) -> str:
