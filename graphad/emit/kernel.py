@@ -18,7 +18,9 @@ from graphad.emit.loops import (
     BLOCK,
     LONGEST_UNROLLED,
     STEP,
+    VECTOR,
     cost_of,
+    has_long,
     levels,
     simplified,
     start_of,
@@ -426,7 +428,8 @@ class Writer:
         if self.nest and size == 1:
             return "1"
         if axis == self.rank - 1 and isinstance(size, int) and size <= LONGEST_KNOWN:
-            return str(size)  # known to LLVM, which then needs no loop for what is left over
+            if size >= VECTOR or has_long(self.loop):
+                return str(size)  # known to LLVM, which then needs no loop for what is left over
         return self.integer(self.space[axis], f"d{axis}")
 
     def _inner(self, store: Store) -> bool:

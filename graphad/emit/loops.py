@@ -132,7 +132,12 @@ def _along(loop: Loop, last: int) -> bool:
 
 def _dear(loop: Loop) -> bool:
     """Whether long arithmetic would be written out more often than registers can hold."""
-    return sum(cost_of(s) >= LONG for s in loop.body if s.args) * loop.space[-1] > MOST_LONG
+    return has_long(loop) * loop.space[-1] > MOST_LONG
+
+
+def has_long(loop: Loop) -> int:
+    """How many statements are long arithmetic."""
+    return sum(cost_of(s) >= LONG for s in loop.body if s.args)
 
 
 def _short(loop: Loop) -> bool:
