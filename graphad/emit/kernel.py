@@ -427,9 +427,9 @@ class Writer:
         size = self.space[axis]
         if self.nest and size == 1:
             return "1"
-        if axis == self.rank - 1 and isinstance(size, int) and size <= LONGEST_KNOWN:
-            if size >= VECTOR or has_long(self.loop):
-                return str(size)  # known to LLVM, which then needs no loop for what is left over
+        short = axis == self.rank - 1 and isinstance(size, int) and size <= LONGEST_KNOWN
+        if short and (size >= VECTOR or has_long(self.loop)):
+            return str(size)  # known to LLVM, which then needs no loop for what is left over
         return self.integer(self.space[axis], f"d{axis}")
 
     def _inner(self, store: Store) -> bool:
