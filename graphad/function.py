@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -144,12 +146,10 @@ class Function:
 
     def _remember(self, args, kwargs, leaves, prepared: Prepared):
         """Let later calls with such arguments go straight to the program, past this class."""
-        if (
-            kwargs
-            or self._static
-            or not gate.supported()
-            or not hasattr(prepared.compiled, "image")
-        ):
+        given = [*args, *kwargs.values()]
+        if kwargs and not (len(given) == len(leaves) and all(map(operator.is_, given, leaves))):
+            return
+        if self._static or not gate.supported() or not hasattr(prepared.compiled, "image"):
             return
         if any(gate.kind_of(type(x)) is None for x in leaves):
             return
@@ -167,9 +167,10 @@ class Function:
         else:
             finish = functools.partial(pytree.unflatten, tree)
         plan = gate.make_plan(compiled.image, compiled.inputs, compiled.outputs,
-                              [type(x) for x in leaves], nest, finish)  # fmt: skip
+                              [type(x) for x in leaves], nest, finish,
+                              names=tuple(kwargs))  # fmt: skip
         with self._lock:
-            self._table_for(args, leaves).add(plan, finish, compiled)
+            self._table_for(args, leaves).add(plan, finish, compiled, *map(sys.intern, kwargs))
 
     def _table_for(self, args, leaves) -> gate.Table:
         """The table of plans for arguments nested like these."""

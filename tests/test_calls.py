@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad.runtime import gate
 from graphad.runtime.build import COUNTERS
 from graphad.trace.pytree import flatten
 
@@ -540,3 +541,27 @@ def test_timings_are_printed_when_asked_for():
     )
     stages = {line.split()[1] for line in done.stderr.splitlines() if line.startswith("graphad")}
     assert {"trace", "simplify", "emit", "link", "all"} <= stages, done.stderr
+
+
+def test_arguments_by_name_go_the_native_way():
+    """By their names, in any order of the call; other names and defaults as Python has them."""
+    x, t = np.arange(3.0), np.array([1.0, 2.0, 4.0])
+    f = ga.function(lambda a, b=2.0, *, c=0.0: a * b + c)
+    for _ in range(3):
+        np.testing.assert_array_equal(f(x, b=t), x * t)
+        np.testing.assert_array_equal(f(x, c=t), 2 * x + t)
+        np.testing.assert_array_equal(f(b=t, a=x), x * t)
+        np.testing.assert_array_equal(f(a=t, b=x, c=1.0), x * t + 1)
+        np.testing.assert_array_equal(f(x, t, c=x), x * t + x)
+        np.testing.assert_array_equal(f(c=x, b=t, a=x), x * t + x)
+        with pytest.raises(TypeError):
+            f(x, d=t)
+        with pytest.raises(TypeError):
+            f(x, a=t)
+    h = ga.hvp(lambda x: (x**3).sum())
+    table = h._tables  # plans, once there was a call
+    for _ in range(3):
+        np.testing.assert_array_equal(h(x, tangents=t), 6 * x * t)
+    assert table[None][gate.PLANS] == 1
+    name = "".join(["tan", "gents"])  # not the same object as in the code above
+    np.testing.assert_array_equal(h(x, **{name: t}), 6 * x * t)

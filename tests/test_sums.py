@@ -42,7 +42,9 @@ def in_order(x):
     return total
 
 
-@pytest.mark.parametrize("n", [1, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 63, 100, 255, 256, 257, 300, 1000, 5003])
+@pytest.mark.parametrize(
+    "n", [1, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 63, 100, 255, 256, 257, 300, 1000, 5003]
+)
 def test_along_one_axis(n):
     x = RNG.normal(size=n)
     assert ga.function(np.sum)(x) == line(x)

@@ -29,8 +29,9 @@ from graphad.trace.run import TRACING
 FALLBACK, API, PLANS, STATUS, TAKES_OUT, FIRST = 0, 1, 2, 3, 4, 5
 MOST_PLANS = 16
 
-# A plan, then a record for each argument, then one for each result.
-ARGUMENTS, IMAGE, RESULTS, NEST, FINISH, RELEASE, PLAN = 0, 1, 2, 3, 4, 5, 6
+# A plan, then a record for each argument, one for each result, and the names of the last arguments
+# if they are given by name: NAMED of them, from NAMES_AT on.
+ARGUMENTS, IMAGE, RESULTS, NEST, FINISH, RELEASE, NAMED, NAMES_AT, PLAN = 0, 1, 2, 3, 4, 5, 6, 7, 8
 # An argument: its Python type, kind, mark of its dtype, rank, then its dims (-1: any).
 KIND_ARRAY, KIND_RAW, KIND_INT, KIND_BOOL, KIND_OUT = 0, 1, 2, 3, 4
 ARGUMENT_FIELDS = 4
@@ -54,19 +55,27 @@ CARRAY = 0x501  # contiguous, aligned, writeable
 STACK = 8192  # bytes of a frame that needs no malloc
 
 GATE_SOURCE = f"""{CONTROL}\
-def gate(self, args, count, names):
+def gate(self, args, unnamed, names):
     here = integer(self, {DATA_AT // 8})
     api = integer(here, {API})
     fits = False
     out = 0
-    if (names != 0) & (integer(here, {TAKES_OUT}) != 0):
-        if integer(names, {SIZE_AT // 8}) == 1:
+    named = 0
+    if names != 0:
+        named = integer(names, {SIZE_AT // 8})
+        if (named == 1) & (integer(here, {TAKES_OUT}) != 0):
             if integer(names, {ITEMS_AT // 8}) == integer(api, {OUT_NAME}):
-                out = integer(args, count)
-    if ((names == 0) | (out != 0)) & (integer(integer(api, {TRACING_AT}), 0) == 0):
+                out = integer(args, unnamed)
+                named = 0
+    count = unnamed + named
+    if integer(integer(api, {TRACING_AT}), 0) == 0:
         for which in range(integer(here, {PLANS})):
             plan = integer(here, {FIRST} + which)
-            fits = integer(plan, {ARGUMENTS}) == count
+            fits = (integer(plan, {ARGUMENTS}) == count) & (integer(plan, {NAMED}) == named)
+            at = integer(plan, {NAMES_AT})
+            for k in range(named if fits else 0):
+                if integer(names, {ITEMS_AT // 8} + k) != integer(plan, at + k):
+                    fits = False
             at = {PLAN}
             for k in range(count if fits else 0):
                 a = integer(args, k)
@@ -242,7 +251,7 @@ def gate(self, args, count, names):
         put(here, {STATUS}, status)
     else:
         put(here, {STATUS}, 0)
-    return invoke4(integer(api, {VECTORCALL}), integer(here, {FALLBACK}), args, count, names)
+    return invoke4(integer(api, {VECTORCALL}), integer(here, {FALLBACK}), args, unnamed, names)
 """
 
 
@@ -355,14 +364,16 @@ def kind_of(cls: type) -> int | None:
     return KIND_RAW if readable else None
 
 
-def make_plan(image: Image, inputs, outputs, types, nest, finish=None, given=0) -> np.ndarray:
+def make_plan(image: Image, inputs, outputs, types, nest, finish=None, given=0,
+              names=()) -> np.ndarray:  # fmt: skip
     """The plan of calls with arguments of these types.
 
     `inputs`, `outputs`: Specs. `types`: the arguments' Python types. `given`: so many array
-    results come as further arguments, which the caller has checked.
+    results come as further arguments, which the caller has checked. `names`: of the last arguments,
+    if they are given by name.
     """
     words = [len(inputs) + given, image.address, len(outputs), nest,
-             0 if finish is None else id(finish), int(image.releases)]  # fmt: skip
+             0 if finish is None else id(finish), int(image.releases), len(names), 0]  # fmt: skip
     for spec, cls in zip(inputs, types, strict=True):
         kind = kind_of(cls)
         assert kind is not None
@@ -375,6 +386,8 @@ def make_plan(image: Image, inputs, outputs, types, nest, finish=None, given=0) 
         place = len(inputs) + taken if given and spec.ndim else 0
         words += [spec.ndim or -1, spec.dtype.num, id(np.dtype(spec.dtype.char)), place,
                   spec.dtype.itemsize]  # fmt: skip
+    words[NAMES_AT] = len(words)
+    words += [id(sys.intern(name)) for name in names]
     return np.array(words, np.int64)
 
 
