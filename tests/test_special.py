@@ -7,6 +7,7 @@ import scipy.special
 
 import graphad as ga
 from graphad import errors
+from graphad.op import TABLE
 
 RNG = np.random.default_rng(3)
 SHAPES = RNG.uniform(0.3, 20.0, (40, 2))
@@ -141,3 +142,21 @@ def test_single_precision_stays_single():
     x = np.linspace(0.1, 0.9, 7, dtype="f4")
     for name in ("erf", "gammaln", "expit", "ndtri", "logsumexp"):
         assert getattr(ga.special, name)(x).dtype == np.float32
+
+
+@pytest.mark.parametrize("low, high", [(-6, 8), (-1, 1), (0.9, 2.3)])
+def test_betaln_over_its_domain(low, high):
+    """In units of the last place of the larger of it and 1; corners are SciPy's."""
+    rng = np.random.default_rng(0)
+    a, b = 10 ** rng.uniform(low, high, (2, 400))
+    got = ga.function(lambda a, b: scipy.special.betaln(a, b))(a, b)
+    with mpmath.workdps(40):
+        for x, y, g in zip(a, b, got, strict=True):
+            x, y = mpmath.mpf(x), mpmath.mpf(y)
+            want = mpmath.loggamma(x) + mpmath.loggamma(y) - mpmath.loggamma(x + y)
+            unit = float(np.spacing(max(abs(float(want)), 1.0)))
+            assert abs(float(mpmath.mpf(g) - want)) <= TABLE.ops["betaln"].units[0] * unit, (x, y)
+    a = np.array([0, 0, -1.5, 1.0, np.inf, np.nan, 1e-300, 1e300, 1e300, -2.5, 3])
+    b = np.array([1, 0, 2.0, np.inf, np.inf, 1, 1, 1e300, 1, 0.3, -0.5])
+    got = ga.function(lambda a, b: scipy.special.betaln(a, b))(a, b)
+    np.testing.assert_allclose(got, scipy.special.betaln(a, b), rtol=1e-12)

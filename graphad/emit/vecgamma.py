@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from graphad.emit.real import DOUBLE, Pair, Real
-from graphad.emit.vecmath import BODIES, log, numbers, polynomial, sin_and_cos
+from graphad.emit.vecmath import BODIES, log, log1p, numbers, polynomial, sin_and_cos
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 FAR = 10.0  # from here on eight terms of a series are enough
@@ -104,4 +104,41 @@ def trigamma(x: Real) -> Real:
     return x.like(math.nan).where(x.b.not_(x > 0.0), series + total)
 
 
-BODIES |= {f.__name__: f for f in (gammaln, digamma, trigamma)}
+def _stirling_rest(x: Real) -> Real:
+    """log gamma(x) - ((x - 1/2) log(x) - x + log(2 pi) / 2) for x >= FAR."""
+    y = 1.0 / x
+    terms = [v / (2 * k * (2 * k - 1)) for k, v in enumerate(BERNOULLI, 1)]
+    return y * polynomial(y * y, terms)
+
+
+def betaln(a: Real, b: Real) -> Real:
+    """log |B(a, b)|. For b >= a > 0, where logarithms of gammas would cancel: A. R. DiDonato and
+    A. H. Morris, Algorithm 708 (1992), functions `betaln` and `algdiv`, b brought to FAR by
+    B(a, b) = B(a, b + 1) (a + b) / b."""
+    if a.f is not DOUBLE:
+        return betaln(a.to(DOUBLE), b.to(DOUBLE)).to(a.f)
+    x, y = b.where(a > b, a), a.where(a > b, b)  # x <= y
+    gamma = gammaln(x)
+    left = gamma + gammaln(y) - gammaln(x + y)
+    u = x.where(x > 0.0, 1.0)
+    v = y.where(x > 0.0, 1.0)
+    above = below = x.like(1.0)
+    for _ in range(int(FAR)):
+        more = v < FAR
+        above = (above * (u + v)).where(more, above)
+        below = (below * v).where(more, below)
+        v = (v + 1.0).where(more, v)
+    t = u + v
+    rest = _stirling_rest(v) - _stirling_rest(t)
+    log_v, log_t = log(v), log1p(u / v)  # of t / v
+    near = gamma + (rest - (t - 0.5) * log_t - u * (log_v - 1.0)) + log(above / below)
+    w = u.where(u >= FAR, u.like(FAR))
+    both = rest + _stirling_rest(w) + (math.log(2.0 * math.pi) / 2 - 0.5 * log_v)
+    both = both + ((w - 0.5) * log(w / (w + v)) - v * log_t)
+    out = both.where(x >= FAR, near)
+    infinite = x.b.and_(y == math.inf, x < math.inf)
+    out = x.like(-math.inf).where(infinite, out).where(x > 0.0, left)
+    return x.like(math.inf).where(x == 0.0, out)
+
+
+BODIES |= {f.__name__: f for f in (gammaln, betaln, digamma, trigamma)}

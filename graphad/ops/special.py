@@ -171,7 +171,8 @@ special("beta", 2, meaning=lambda a, b: sym("gamma")(a) * sym("gamma")(b)
         / sym("gamma")(a + b), domain=((0.3, 4.0),),
         partials=lambda a, b, out: (
             -out * _beta_slope(a, b), -out * _beta_slope(b, a)))  # fmt: skip
-special("betaln", 2, meaning=lambda a, b: sym("loggamma")(a) + sym("loggamma")(b)
+special("betaln", 2, "betaln_{code}({0}, {1})", units=(10.0, 0.6),
+        meaning=lambda a, b: sym("loggamma")(a) + sym("loggamma")(b)
         - sym("loggamma")(a + b), domain=((0.3, 4.0),),
         partials=lambda a, b, out: (-_beta_slope(a, b), -_beta_slope(b, a)))  # fmt: skip
 
