@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
-from graphad.emit.kernel import Inner, Kernel, write_loop, write_nest
+from graphad.emit.kernel import Inner, Kernel, write_loop
+from graphad.emit.nests import write_nest
 from graphad.emit.routines import routine
 from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
 from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
@@ -43,7 +44,8 @@ from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
-from graphad.rewrite.products import join_sums, reassociate
+from graphad.rewrite.products import reassociate
+from graphad.rewrite.sums import join_sums
 from graphad.runtime import (
     executor,
     external,  # noqa: F401 - declares its routine

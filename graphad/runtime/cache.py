@@ -15,6 +15,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from graphad.emit.loops import BLOCK, LANES
+
 MAGIC = b"graphad2"
 
 
@@ -40,7 +42,8 @@ def language_key() -> str:
     here = Path(__file__).parent
     files = [here / n for n in MEANING]
     files += [here.parent / "emit" / n for n in BODIES]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    texts = [repr((BLOCK, LANES)).encode(), *(f.read_bytes() for f in files)]
+    return hashlib.sha256(b"".join(texts)).hexdigest()
 
 
 def hash_of(source: str) -> str:

@@ -1,0 +1,61 @@
+"""Kernels of nests: loops that run row by row, inside one loop over the rows."""
+
+from __future__ import annotations
+
+import re
+
+from graphad.emit.kernel import Kernel, Operands, Writer, finished
+from graphad.errors import NOWHERE
+from graphad.lower.program import Buffer, Nest, Store
+
+
+class NestWriter:
+    """Writes loops that run row by row: one loop over the rows with the others inside."""
+
+    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
+        self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
+        self.operands = Operands()
+        self.totals: list[Store] = []
+        self.kept: list[int] = []
+        written = {b for loop in nest.loops for b in loop.writes()}
+        self.shared = written & {b for loop in nest.loops for b in loop.reads()}
+        self.own = self._own()
+
+    def _own(self) -> set[int]:
+        """What is written and read, or added to, and can be reached from one address."""
+        found = {s.buffer for loop in self.loops for s in loop.stores if s.reduce is not None}
+        found |= self.shared
+        places = [s for loop in self.loops for s in (*loop.body, *loop.stores)]
+        far = {s.buffer for s in places if s.at is not None and not isinstance(s.at.offset, int)}
+        return found - far - set(self.rows)
+
+    def row(self, buffer: int) -> str:
+        """The address of the row at hand of a buffer of which no more is kept."""
+        if buffer not in self.kept:
+            self.kept.append(buffer)
+        return f"y{self.kept.index(buffer)}"
+
+    def kernel(self) -> Kernel:
+        """The finished kernel."""
+        lines, blocks, totals, work = [], [], [], 0
+        for n, loop in enumerate(self.loops):
+            writer = Writer(loop, self.buffers, self)
+            parts = writer.write(2)
+            totals += [writer._total(self.totals.index(s), s) for s in parts]
+            work = work + writer._work()
+            # Each loop has variables of its own: one that is set in two is no plain value.
+            own = [(re.sub(r"\b([ajrtvw]|i(?=[1-9]))(\d)", rf"\g<1>{n}_\2", t), w)
+                   for t, w in writer.lines]  # fmt: skip
+            blocks += [line for line in own if " = block_" in line[0]]
+            lines += [line for line in own if " = block_" not in line[0]]
+        head = [(text, NOWHERE) for text in self.operands.head()]
+        for k, buffer in enumerate(self.kept):
+            size = self.rows[buffer] * self.buffers[buffer].spec.dtype.itemsize
+            head.append((f"    y{k} = stack({size})", NOWHERE))
+        rows = [*head, *blocks, ("    for i0 in range(start, stop):", NOWHERE), *lines]
+        return finished(rows, self.operands, self.loops[0].space[0], work, 1, tuple(totals))
+
+
+def write_nest(nest: Nest, buffers: tuple[Buffer, ...]) -> Kernel:
+    """The kernel of a nest."""
+    return NestWriter(nest, buffers).kernel()
