@@ -144,3 +144,19 @@ def test_statements():
 """
     assert run(body, 5, 1, 20) == 72
     assert run(body, 500, 1, 20) == 500
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u4"])
+def test_nests_with_integers(dtype):
+    """Conversions are named like loop variables."""
+    x = np.random.default_rng(0).normal(size=(64, 100))
+
+    def f(x):
+        whole = (x * 50).astype(dtype)
+        total = whole.sum(-1, keepdims=True)
+        return (x - total) * whole, (whole + np.asarray(3, dtype)).max(-1)
+
+    lowered = ga.function(f).lower(x)
+    assert any("row by row" in str(r) for r in lowered.program.regions)
+    for got, want in zip(ga.function(f)(x), f(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)

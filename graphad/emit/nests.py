@@ -8,6 +8,8 @@ from graphad.emit.kernel import Kernel, Operands, Writer, finished
 from graphad.errors import NOWHERE
 from graphad.lower.program import Buffer, Nest, Store
 
+OWN = re.compile(r"\b([ajrtvw]|i(?=[1-9]))(\d)(?!\w*\()")  # variables; `i8(` is a conversion
+
 
 class NestWriter:
     """Writes loops that run row by row: one loop over the rows with the others inside."""
@@ -44,8 +46,7 @@ class NestWriter:
             totals += [writer._total(self.totals.index(s), s) for s in parts]
             work = work + writer._work()
             # Each loop has variables of its own: one that is set in two is no plain value.
-            own = [(re.sub(r"\b([ajrtvw]|i(?=[1-9]))(\d)", rf"\g<1>{n}_\2", t), w)
-                   for t, w in writer.lines]  # fmt: skip
+            own = [(OWN.sub(rf"\g<1>{n}_\2", t), w) for t, w in writer.lines]
             blocks += [line for line in own if " = block_" in line[0]]
             lines += [line for line in own if " = block_" not in line[0]]
         head = [(text, NOWHERE) for text in self.operands.head()]
