@@ -17,9 +17,9 @@ from graphad.emit.loops import (
     BLOCK,
     LONGEST_UNROLLED,
     STEP,
-    VECTOR,
     cost_of,
     has_long,
+    lanes_of,
     levels,
     simplified,
     start_of,
@@ -430,8 +430,11 @@ class Writer:
         if self.nest and size == 1:
             return "1"
         short = axis == self.rank - 1 and isinstance(size, int) and size <= LONGEST_KNOWN
-        if short and (size >= VECTOR or has_long(self.loop)):
-            return str(size)  # known to LLVM, which then needs no loop for what is left over
+        lanes = lanes_of(self.loop)
+        # Known to LLVM, it needs no loop for what is left over. Of less than half a vector it would
+        # make narrow ones, of which the words of mathematics have no forms.
+        if short and (size >= lanes or (has_long(self.loop) and 2 * size > lanes)):
+            return str(size)
         return self.integer(self.space[axis], f"d{axis}")
 
     def _inner(self, store: Store) -> bool:

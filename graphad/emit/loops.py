@@ -15,7 +15,7 @@ from graphad.op import find
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
-VECTOR = 8  # points that fill a vector
+VECTOR = 64  # bytes
 LONG, MOST_LONG = 10, 16  # cost of long arithmetic, and how often it may be written out
 BLOCK = 256  # values that are reduced together
 LANES = (32, 8)  # so many at a time, as long as there are so many
@@ -107,7 +107,7 @@ def unrolled(loop: Loop, keep: int = 0, totals: bool = False) -> Loop:
     if rank < max(2, keep + 1) or not _short(loop):
         return loop
     last = rank - 1
-    if loop.space[last] >= VECTOR and (_along(loop, last) or _dear(loop)):
+    if loop.space[last] >= lanes_of(loop) and (_along(loop, last) or _dear(loop)):
         return loop
     for s in loop.stores:
         alone = s.reduce in CHUNKED and s.axes == (last,)
@@ -133,6 +133,11 @@ def _along(loop: Loop, last: int) -> bool:
 def _dear(loop: Loop) -> bool:
     """Whether long arithmetic would be written out more often than registers can hold."""
     return has_long(loop) * loop.space[-1] > MOST_LONG
+
+
+def lanes_of(loop: Loop) -> int:
+    """Points that fill a vector."""
+    return VECTOR // max((s.dtype.itemsize for s in loop.body), default=8)
 
 
 def has_long(loop: Loop) -> int:

@@ -17,7 +17,7 @@ from graphad.spec import size_of
 
 SMALL_PRODUCT = 128  # multiplications: a call of BLAS takes a tenth of a microsecond
 SMALL_OF_BATCH = 512
-FEW_SUMMED = 4
+FEW_SUMMED, MOST_ELEMENTS = 4, 4096  # sums so short go in loops, of results that are not large
 SHORT_SUM = 16
 
 
@@ -68,7 +68,7 @@ def _contract(graph: Graph, node: Node, x: Value, y: Value) -> Value:
     small = all(isinstance(w, int) for w in work) and (
         work[0] * work[1] * work[2] <= (SMALL_PRODUCT if batch == "" else SMALL_OF_BATCH)
         or min(work[:2]) == 1
-        or work[2] <= (FEW_SUMMED if batch == "" else 2)
+        or work[2] <= (FEW_SUMMED if batch == "" and work[0] * work[1] <= MOST_ELEMENTS else 2)
     )
     if not rows or not columns or not summed or small or x.dtype.kind != "f":
         return _loops(x, y, params, dims)

@@ -15,7 +15,8 @@ from graphad.op import find
 from graphad.spec import size_of
 
 LONG = 10  # cost in the table of arithmetic that is worth a loop of its own
-SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them
+SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them,
+LONG_ROW = 1000  # unless they are so many additions
 LEAST_BYTES = 16 * 1024  # of the largest array: smaller ones are in the cache anyway
 MOST_LOOPS = 24  # of a nest: LLVM takes more than twice as long for twice the code
 MOST_LOCAL = 64 * 1024  # bytes of the rows that are kept
@@ -30,6 +31,7 @@ def nest(program: Program) -> Program:
         alone = _tail(group)
         del group[len(group) - len(alone) :]
         long = any(row_points(g) >= SHORTEST_ROW for g in group)
+        long = long or sum(map(_row_work, group)) >= LONG_ROW
         if len(group) > 1 and long and _largest(group, program) > LEAST_BYTES:
             regions.append(Nest(tuple(group)))
         else:
@@ -47,6 +49,11 @@ def nest(program: Program) -> Program:
         group.append(region)
     close()
     return _with_locals(replace(program, regions=tuple(regions)))
+
+
+def _row_work(loop: Loop) -> int:
+    """Additions that a row is worth."""
+    return row_points(loop) * sum(find(s.op).cost for s in loop.body if s.args and s.op != "gather")
 
 
 def _largest(group: list[Loop], program: Program) -> Any:
