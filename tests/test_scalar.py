@@ -112,13 +112,18 @@ def test_special_values(name, dtype, regime):
     if name == "gammaln":  # SciPy's is infinite for subnormal numbers
         fine = (points == 0) | ~(abs(points) < np.finfo(dtype).smallest_normal)
         xs, want = [x[fine] for x in xs], want[fine]
+    if name == "betaln":  # SciPy's is infinite for subnormal numbers, and takes limits at poles
+        normal = (xs[0] >= np.finfo(dtype).tiny) & (xs[1] >= np.finfo(dtype).tiny)
+        fine = normal & np.isfinite(want)
+        xs, want = [x[fine] for x in xs], want[fine]
     xs = [np.ascontiguousarray(x) for x in xs]
     got = ga.function(lambda *a: ufunc(*a))(*xs)
     assert got.dtype == want.dtype
     limits = np.finfo(dtype)
     loose = name in ("expit", "erfinv", "i1e")  # where SciPy's subnormals are a unit off
     atol = limits.smallest_subnormal if loose else 0
-    np.testing.assert_allclose(got, want, rtol=8 * limits.eps, atol=atol)
+    rtol = max(8 * limits.eps, 1e-12 if name == "betaln" else 0)  # as far as SciPy's is right
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=atol)
     zero = (want == 0) & (got == 0)
     if name not in (
         "maximum",

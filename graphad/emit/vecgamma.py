@@ -114,12 +114,14 @@ def _stirling_rest(x: Real) -> Real:
 def betaln(a: Real, b: Real) -> Real:
     """log |B(a, b)|. For b >= a > 0, where logarithms of gammas would cancel: A. R. DiDonato and
     A. H. Morris, Algorithm 708 (1992), functions `betaln` and `algdiv`, b brought to FAR by
-    B(a, b) = B(a, b + 1) (a + b) / b."""
+    B(a, b) = B(a, b + 1) (a + b) / b. To the left of 0 by log |gamma|, infinite at the poles."""
     if a.f is not DOUBLE:
         return betaln(a.to(DOUBLE), b.to(DOUBLE)).to(a.f)
     x, y = b.where(a > b, a), a.where(a > b, b)  # x <= y
     gamma = gammaln(x)
     left = gamma + gammaln(y) - gammaln(x + y)
+    pole = x.b.and_(left.unordered(left), x.b.not_(x.unordered(y)))
+    left = x.like(math.inf).where(pole, left)
     u = x.where(x > 0.0, 1.0)
     v = y.where(x > 0.0, 1.0)
     above = below = x.like(1.0)
