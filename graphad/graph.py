@@ -8,7 +8,7 @@ DiGraph keeps one edge for `mul(x, x)`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -125,6 +125,14 @@ class Graph:
                 found[a].append(node.id)
         return found
 
+    @cached_property
+    def uses(self) -> list[int]:
+        """How often each node is used, as an output too."""
+        found = [len(u) for u in self.users]
+        for o in self.outputs:
+            found[o] += 1
+        return found
+
     @property
     def nx(self):
         """The networkx.DiGraph of this graph: node ids with `op` and `spec`, edges by data flow."""
@@ -238,6 +246,15 @@ class Builder:
         with self.at(node.where):
             return self.add(node.op, [new[a] for a in node.args], node.spec, **node.options)
 
+    def copied(self, graph: Graph | Builder, node: Node, new: Mapping[int, int]) -> int:
+        """As `again`, of inputs and captured arrays too."""
+        with self.at(node.where):
+            if node.op.name == "input":
+                return self.input(node.spec, node.param("name"))
+            if node.op.name == "captured":
+                return self.capture(graph.captured[node.param("index")], node.spec)
+        return self.again(node, new)
+
     def input(self, spec: Spec, name: str) -> int:
         """Append an input of the graph."""
         node = self.add("input", (), spec, index=len(self.inputs), name=name)
@@ -334,13 +351,23 @@ def replay(graph: Graph, builder: Builder, arguments: Sequence[int]) -> list[int
     for node in graph.nodes:
         if node.id in new:
             continue
-        with builder.at(node.where):
-            if node.op.name == "captured":
-                new[node.id] = builder.capture(graph.captured[node.param("index")], node.spec)
-            elif node.op.name == "alias":
-                new[node.id] = new[node.args[0]]
-            else:
-                new[node.id] = builder.again(node, new)
+        if node.op.name == "alias":
+            new[node.id] = new[node.args[0]]
+        else:
+            new[node.id] = builder.copied(graph, node, new)
     for tag, node_id in graph.tags:
         builder.tags.setdefault(tag, new[node_id])
     return [new[o] for o in graph.outputs]
+
+
+def replaced(graph: Graph, make: Callable[[Builder, Node, dict[int, int]], int | None]) -> Graph:
+    """The graph with each node as `make(builder, node, new)` has it there, `new` being where those
+    before it are; nodes for which it gives None stay."""
+    builder, new = Builder(), dict[int, int]()
+    for node in graph.nodes:
+        with builder.at(node.where):
+            made = make(builder, node, new)
+        new[node.id] = builder.copied(graph, node, new) if made is None else made
+    for tag, n in graph.tags:
+        builder.tags[tag] = new[n]
+    return builder.finish(new[o] for o in graph.outputs)

@@ -278,3 +278,12 @@ def test_what_complex_values_do_not_take_is_an_error_with_a_way_out():
         ga.function(lambda a: np.tan(np.linalg.eigvals(a)))(A)
     with pytest.raises(errors.NotCoveredError, match="sort"):
         ga.function(lambda a: np.sort(np.linalg.eigvals(a)))(A)
+
+
+def test_parts_that_are_not_there_are_zero_beside_infinite_ones():
+    a = np.array([[np.inf, 1.0], [2.0, np.nan]])
+    np.testing.assert_array_equal(ga.function(lambda a: a.imag)(a), np.zeros((2, 2)))
+    shifted = ga.function(lambda a, b: (np.linalg.eigvals(a) + b).imag)
+    np.testing.assert_array_equal(
+        shifted(A, np.full(5, np.inf)), ga.function(lambda a: np.linalg.eigvals(a).imag)(A)
+    )

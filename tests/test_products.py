@@ -123,3 +123,16 @@ def test_sums_of_other_shapes_stay_apart():
     np.testing.assert_allclose(ga.function(f)(x, y), f(x, y), rtol=1e-12)
     g = ga.grad(lambda x: f(x, y) @ np.arange(4.0))
     np.testing.assert_allclose(g(x), np.arange(4) * (1 - 2 * x) - np.arange(4)[::-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_long_chains_of_additions_under_a_sum(scaled):
+    w, x, v = rng.normal(size=(20, 20)), rng.normal(size=(20, 20)), np.linspace(0.9, 1.0, 20)
+
+    def f(w, x):
+        out = w @ x
+        for k in range(600):
+            out = out * v + x if scaled else out + np.sin(x * k)
+        return out.sum(0)
+
+    np.testing.assert_allclose(ga.function(f)(w, x), f(w, x), rtol=1e-10, atol=1e-10)

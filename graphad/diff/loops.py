@@ -488,11 +488,7 @@ def _copied(source: Builder, into: Builder, wanted, new: dict[int, int]) -> dict
         seen.add(n)
         todo.extend(source.nodes[n].args)
     for n in sorted(seen):
-        node = source.nodes[n]
-        if node.op.name == "captured":
-            new[n] = into.capture(source.captured[node.param("index")], node.spec)
-        else:
-            new[n] = into.again(node, new)
+        new[n] = into.copied(source, source.nodes[n], new)
     return new
 
 

@@ -16,8 +16,6 @@ from graphad.emit.loops import (
     ARGS,
     BLOCK,
     LONGEST_UNROLLED,
-    STEP,
-    cost_of,
     has_long,
     lanes_of,
     levels,
@@ -27,7 +25,7 @@ from graphad.emit.loops import (
     unrolled,
 )
 from graphad.errors import NOWHERE, Where
-from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
+from graphad.lower.program import CHUNKED, STEP, Affine, Buffer, Loop, Statement, Store
 from graphad.op import find
 from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
@@ -135,11 +133,10 @@ def expression(op_name: str, arguments: list[str], operand: np.dtype, result: np
 
 def work_of(loop: Loop):
     """Estimated work in additions: the costs of the table, and what loads and stores move."""
-    costs = [cost_of(s) for s in loop.body if s.args and s.op != "gather"]
     sizes = {s.id: s.dtype.itemsize for s in loop.body}
     moved = sum(s.dtype.itemsize for s in loop.body if s.buffer >= 0)
     moved += sum(sizes[s.value] for s in loop.stores)
-    return size_of(loop.space or (1,)) * (sum(costs) + int(cost_of_moving(moved)))
+    return size_of(loop.space or (1,)) * (loop.cost + int(cost_of_moving(moved)))
 
 
 class Operands:
@@ -435,7 +432,7 @@ class Writer:
         # make narrow ones, of which the words of mathematics have no forms.
         if short and (size >= lanes or (has_long(self.loop) and 2 * size > lanes)):
             return str(size)
-        return self.integer(self.space[axis], f"d{axis}")
+        return self.integer(size, f"d{axis}")
 
     def _inner(self, store: Store) -> bool:
         return self.rank - 1 in store.axes

@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from graphad.lower.program import CHUNKED, Affine, Loop, Statement, Store
-from graphad.op import find
+from graphad.lower.program import CHUNKED, LONG, STEP, Affine, Loop, Statement, Store
 
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
 VECTOR = 64  # bytes
-LONG, MOST_LONG = 10, 16  # cost of long arithmetic, and how often it may be written out
+MOST_LONG = 16  # times that long arithmetic may be written out
 BLOCK = 256  # values that are reduced together
 LANES = (32, 8)  # so many at a time, as long as there are so many
 TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
 FEWEST_TILED = 4096
-STEP = "combine "  # then a reduction: the op of a statement that is one step of it
 
 
 def simplified(loop: Loop, rows: bool = False) -> Loop:
@@ -142,7 +140,7 @@ def lanes_of(loop: Loop) -> int:
 
 def has_long(loop: Loop) -> int:
     """How many statements are long arithmetic."""
-    return sum(cost_of(s) >= LONG for s in loop.body if s.args)
+    return sum(s.cost >= LONG for s in loop.body)
 
 
 def _short(loop: Loop) -> bool:
@@ -285,8 +283,3 @@ def levels(loop: Loop) -> dict[int, int]:
         if s.id in wanted:
             wanted.update(s.args)
     return {i: max(depth[i], 0) for i in wanted}
-
-
-def cost_of(s: Statement) -> int:
-    """The table's cost of a statement."""
-    return 1 if s.op.startswith(STEP) else find(s.op).cost

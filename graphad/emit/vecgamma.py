@@ -30,6 +30,13 @@ def _half_turns(x: Real) -> tuple[Real, Real, Real]:
     return side, c.high.where(far, s.high), s.high.where(far, c.high)
 
 
+def _stirling_rest(x: Real) -> Real:
+    """log gamma(x) - ((x - 1/2) log(x) - x + log(2 pi) / 2) for x >= FAR."""
+    y = 1.0 / x
+    terms = [v / (2 * k * (2 * k - 1)) for k, v in enumerate(BERNOULLI, 1)]
+    return y * polynomial(y * y, terms)
+
+
 def gammaln(x: Real) -> Real:
     """log |gamma(x)|."""
     if x.f is not DOUBLE:
@@ -48,9 +55,7 @@ def gammaln(x: Real) -> Real:
     logarithm = log(w.where(far, product))
     rest = t * polynomial(t, numbers(x, "LOG_GAMMA"))
     near = (-logarithm).where(low, logarithm) + rest
-    y = one / w
-    terms = [v / (2 * k * (2 * k - 1)) for k, v in enumerate(BERNOULLI, 1)]
-    series = y * polynomial(y * y, terms) + math.log(2.0 * math.pi) / 2
+    series = _stirling_rest(w) + math.log(2.0 * math.pi) / 2
     out = ((w - 0.5).fma(logarithm, series - w)).where(far, near)
     out = w.where(w == math.inf, out)
     _, sine, _ = _half_turns(x)
@@ -102,13 +107,6 @@ def trigamma(x: Real) -> Real:
     u = r * r
     series = r + 0.5 * u + r * u * polynomial(u, BERNOULLI)
     return x.like(math.nan).where(x.b.not_(x > 0.0), series + total)
-
-
-def _stirling_rest(x: Real) -> Real:
-    """log gamma(x) - ((x - 1/2) log(x) - x + log(2 pi) / 2) for x >= FAR."""
-    y = 1.0 / x
-    terms = [v / (2 * k * (2 * k - 1)) for k, v in enumerate(BERNOULLI, 1)]
-    return y * polynomial(y * y, terms)
 
 
 def betaln(a: Real, b: Real) -> Real:

@@ -104,5 +104,5 @@ def _of_program(program: Program) -> Any:
 
 
 def _of_loop(loop: Loop) -> Any:
-    costs = sum(TABLE.ops[s.op].cost for s in loop.body if s.args and s.op != "gather")
-    return size_of(loop.space or (1,)) * (costs + sum(s.reduce is not None for s in loop.stores))
+    steps = sum(s.reduce is not None for s in loop.stores)
+    return size_of(loop.space or (1,)) * (loop.cost + steps)

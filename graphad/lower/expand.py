@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from graphad.graph import Builder, Graph, Node
+from graphad.graph import Builder, Graph, Node, replaced
 from graphad.ops.array import total, transpose
 from graphad.ops.factor import is_small
 from graphad.ops.linalg import dims_of
@@ -23,27 +23,19 @@ SHORT_SUM = 16
 
 def expand(graph: Graph) -> Graph:
     """The graph with every `contract` either a sum of products or ready for BLAS."""
-    builder = Builder()
-    new: dict[int, int] = {}
-    for node in graph.nodes:
-        with builder.at(node.where):
-            if node.op.name == "input":
-                new[node.id] = builder.input(node.spec, node.param("name"))
-            elif node.op.name == "captured":
-                new[node.id] = builder.capture(graph.captured[node.param("index")], node.spec)
-            elif node.op.name == "contract":
-                x, y = (Value(builder, new[a]) for a in node.args)
-                new[node.id] = _contract(graph, node, x, y).id
-            elif node.op.name == "solve" and is_small(
-                graph.nodes[node.args[0]].spec, graph.nodes[node.args[3]].spec
-            ):
-                a, b = (Value(builder, new[node.args[k]]) for k in (0, 3))
-                new[node.id] = add(a, "small_solve", [a, b], turned=node.param("turned")).id
-            else:
-                new[node.id] = builder.again(node, new)
-    for tag, n in graph.tags:
-        builder.tags[tag] = new[n]
-    return builder.finish(new[o] for o in graph.outputs)
+
+    def make(builder: Builder, node: Node, new) -> int | None:
+        if node.op.name == "contract":
+            x, y = (Value(builder, new[a]) for a in node.args)
+            return _contract(graph, node, x, y).id
+        if node.op.name == "solve":
+            a, b = node.args[0], node.args[3]
+            if is_small(graph.nodes[a].spec, graph.nodes[b].spec):
+                x, y = Value(builder, new[a]), Value(builder, new[b])
+                return add(x, "small_solve", [x, y], turned=node.param("turned")).id
+        return None
+
+    return replaced(graph, make)
 
 
 def groups(params) -> tuple[str, str, str, str]:

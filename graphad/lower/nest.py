@@ -10,11 +10,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program, Statement
-from graphad.op import find
+from graphad.lower.program import CHUNKED, LONG, Affine, Loop, Nest, Program, Statement
 from graphad.spec import size_of
 
-LONG = 10  # cost in the table of arithmetic that is worth a loop of its own
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them,
 LONG_ROW = 1000  # unless they are so many additions
 LEAST_BYTES = 16 * 1024  # of the largest array: smaller ones are in the cache anyway
@@ -53,7 +51,7 @@ def nest(program: Program) -> Program:
 
 def _row_work(loop: Loop) -> int:
     """Additions that a row is worth."""
-    return row_points(loop) * sum(find(s.op).cost for s in loop.body if s.args and s.op != "gather")
+    return row_points(loop) * loop.cost
 
 
 def _largest(group: list[Loop], program: Program) -> Any:
@@ -75,8 +73,7 @@ def _tail(group: list[Loop]) -> list[Loop]:
     while short > 1 and size_of(group[short - 1].space[1:]) == 1:
         short -= 1
     tail = group[short:]
-    dear = any(s.args and s.op != "gather" and find(s.op).cost >= LONG
-               for loop in tail for s in loop.body)  # fmt: skip
+    dear = any(s.cost >= LONG for loop in tail for s in loop.body)
     return tail if dear else []
 
 

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, Where
+from graphad.op import find
 from graphad.spec import Dim, Spec, size_of
 
+STEP = "combine "  # then a reduction: the op of a statement that is one step of it
+LONG = 10  # cost from which a statement is long arithmetic
 CHUNKED = ("sum", "prod", "max", "min")  # reductions that go in blocks
 
 
@@ -88,6 +91,13 @@ class Statement:
     at: Affine | None = None
     bounds: tuple = ()
 
+    @property
+    def cost(self) -> int:
+        """Additions that it is worth, by the table; 0 for what only moves."""
+        if not self.args or self.op == "gather":
+            return 0
+        return 1 if self.op.startswith(STEP) else find(self.op).cost
+
     def __str__(self):
         inside = ", ".join(f"v{a}" for a in self.args)
         if self.op == "load":
@@ -132,6 +142,11 @@ class Loop:
     stores: tuple[Store, ...]
     where: Where = NOWHERE
     sequential: int = -1  # for a running sum: the axis, whose order matters
+
+    @property
+    def cost(self) -> int:
+        """Additions that a point is worth."""
+        return sum(s.cost for s in self.body)
 
     def reads(self) -> set[int]:
         """Buffers that are loaded from."""

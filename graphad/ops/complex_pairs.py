@@ -3,6 +3,7 @@ and returned, and a result is a complex array."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from graphad.errors import NotCoveredError
 from graphad.ops import numpy_linalg, numpy_math, numpy_products, numpy_shape
+from graphad.ops.eigen import complex_product
 from graphad.ops.indexing import index
 from graphad.ops.numpy_shape import concatenate
-from graphad.ops.value import Composite, Value, apply, lift
+from graphad.ops.value import Composite, Value, apply, lift, zeros_like
 
 Pair = tuple[Any, Any]
 
@@ -130,8 +132,8 @@ def _subtract(x: Pair, y: Pair) -> Pair:
 
 def _of_both(f, a, b, x, y):
     """f of two imaginary parts, at most one of which is missing, in the shape of the result."""
-    zero = (x + y) * 0.0
-    return f(zero if a is None else a, zero if b is None else b) + zero
+    zero = zeros_like(x + y)
+    return f(zero if a is None else a, zero if b is None else b)
 
 
 def _product(f):
@@ -141,12 +143,12 @@ def _product(f):
             return f(a, c), f(b, c)
         if b is None:
             return f(a, c), f(a, d)
-        return f(a, c) - f(b, d), f(a, d) + f(b, c)
+        return complex_product(f, x, y)
 
     return rule
 
 
-_multiply = _product(lambda a, b: a * b)
+_multiply = _product(operator.mul)
 
 
 def _divide(x: Pair, y: Pair) -> Pair:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from graphad.op import Op, register
-from graphad.ops.array import iota, total
+from graphad.ops.array import cut, iota, total
 from graphad.ops.control import picks
-from graphad.ops.factor import column, diagonal_of, product, row, solved
+from graphad.ops.factor import _batched_several, column, diagonal_of, product, row, solved
 from graphad.ops.numpy_shape import concatenate
-from graphad.ops.value import Value, add, all_batched, select
+from graphad.ops.value import Value, add, select
 from graphad.spec import Spec
 
 
@@ -32,10 +33,10 @@ def _reference(arrays, params, spec):
     return [np.real(w), np.imag(w), np.real(v), np.imag(v)]
 
 
-def _times(x, y):
-    """The product of complex matrices as pairs."""
+def complex_product(f, x, y):
+    """The product f of complex arrays as pairs of their parts."""
     (a, b), (c, d) = x, y
-    return product(a, c) - product(b, d), product(a, d) + product(b, c)
+    return f(a, c) - f(b, d), f(a, d) + f(b, c)
 
 
 def _inverse_gaps(w) -> tuple[Value, Value]:
@@ -57,10 +58,10 @@ def _jvp(tangents, args, outs, params):
     right = concatenate([product(tangents[0], part) for part in v], batch)
     whole = [concatenate(list(pair), batch + 1) for pair in ((v[0], -v[1]), (v[1], v[0]))]
     both = solved(concatenate(whole, batch), right)
-    m = [_rows(both, k * n, n) for k in (0, 1)]
-    gap = _inverse_gaps(w)
-    c = m[0] * gap[0] - m[1] * gap[1], m[0] * gap[1] + m[1] * gap[0]
-    moved = _times(v, c)
+    first = [0] * batch
+    m = [cut(both, [*first, k * n, 0], tangents[0].shape) for k in (0, 1)]
+    c = complex_product(operator.mul, m, _inverse_gaps(w))
+    moved = complex_product(product, v, c)
     shrink = total(v[0] * moved[0] + v[1] * moved[1], (batch,))
     size = v[0] * v[0] + v[1] * v[1]
     largest = add(size, "argmax", [size], axes=(batch,))
@@ -72,23 +73,12 @@ def _jvp(tangents, args, outs, params):
             moved[1] - v[0] * turn - v[1] * shrink]  # fmt: skip
 
 
-def _rows(x: Value, first: int, count: int) -> Value:
-    start, shape = [0] * x.ndim, list(x.shape)
-    start[-2], shape[-2] = first, count
-    return add(x, "slice", [x], start=tuple(start), step=(1,) * x.ndim, shape=tuple(shape))
-
-
-def _batch(args, batched, size, params):
-    whole = all_batched(args, batched, size)
-    return picks(whole[0], whole[0].builder.add("eig", [whole[0].id]))
-
-
 def _scratch(specs, params) -> list[Spec]:
     n: Any = specs[0].shape[-1]
     return [Spec((2 * n * n + 66 * n,), specs[0].dtype)]
 
 
 register(
-    Op("eig", "linearised", _infer, _reference, arity=1, jvp=_jvp, batch=_batch,
+    Op("eig", "linearised", _infer, _reference, arity=1, jvp=_jvp, batch=_batched_several("eig"),
        lowering="routine", cost=4000, scratch=_scratch)
 )  # fmt: skip

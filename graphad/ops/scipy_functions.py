@@ -66,13 +66,12 @@ def _qr(a, *, mode="full"):
     return (out.R,) if mode == "r" else tuple(out)
 
 
-def _over_axis(rule):
-    def call(a, axis=None, b=None, keepdims=False):
-        like = _first_value([a, b])
-        options = {} if rule is not special.logsumexp else {"b": b, "keepdims": keepdims}
-        return rule(lift(like, a, rule.__name__), axis, **options)
+def _logsumexp(a, axis=None, b=None, keepdims=False):
+    return special.logsumexp(lift(_first_value([a, b]), a, "logsumexp"), axis, b, keepdims)
 
-    return call
+
+def _over_axis(rule):
+    return lambda x, axis=None: rule(lift(_first_value([x]), x, rule.__name__), axis)
 
 
 FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -89,8 +88,8 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
         "norm": TABLE.numpy[np.linalg.norm],
     },
     "scipy.special": {
-        "logsumexp": _over_axis(special.logsumexp), "softmax": _over_axis(special.softmax),
+        "logsumexp": _logsumexp, "softmax": _over_axis(special.softmax),
         "log_softmax": _over_axis(special.log_softmax),
-        "polygamma": lambda n, x: special.polygamma(n, x),
+        "polygamma": special.polygamma,
     },
 }  # fmt: skip

@@ -8,11 +8,10 @@ differ by rounding only.
 
 from __future__ import annotations
 
-from graphad.graph import Builder, Graph, Node
+from graphad.graph import Builder, Graph, Node, replaced
 from graphad.ops.array import total
 from graphad.ops.linalg import contract, dims_of
 from graphad.ops.value import Value, add, broadcast
-from graphad.rewrite.sums import uses_of
 from graphad.spec import size_of
 
 ELEMENT = 3  # operations that writing and reading an element of an intermediate is worth
@@ -28,33 +27,26 @@ def reassociate(graph: Graph) -> Graph:
     """The graph with sums moved into products, and products of three regrouped where that saves."""
     if not any(n.op.name == "contract" for n in graph.nodes):
         return graph
-    pass_ = _Reassociation(graph)
-    plans = {n.id: plan for n in graph.nodes if (plan := pass_.plan(n)) is not None}
+    found = _Reassociation(graph)
+    plans = {n.id: plan for n in graph.nodes if (plan := found.plan(n)) is not None}
     if not plans:
         return graph
-    builder, new = pass_.builder, pass_.new
-    for node in graph.nodes:
-        with builder.at(node.where):
-            if node.op.name == "input":
-                new[node.id] = builder.input(node.spec, node.param("name"))
-            elif node.op.name == "captured":
-                new[node.id] = builder.capture(graph.captured[node.param("index")], node.spec)
-            elif node.id in plans:
-                new[node.id] = plans[node.id]().id
-            else:
-                new[node.id] = builder.again(node, new)
-    for tag, n in graph.tags:
-        builder.tags[tag] = new[n]
-    return builder.finish(new[o] for o in graph.outputs)
+
+    def make(builder: Builder, node: Node, new) -> int | None:
+        found.builder, found.new = builder, new
+        return plans[node.id]().id if node.id in plans else None
+
+    return replaced(graph, make)
 
 
 class _Reassociation:
-    """What may be regrouped in a graph, and the graph that is being made of it."""
+    """What may be regrouped in a graph; `builder` and `new` are of the one that is made of it."""
+
+    builder: Builder
+    new: dict[int, int]
 
     def __init__(self, graph: Graph):
-        self.graph, self.builder = graph, Builder()
-        self.new: dict[int, int] = {}
-        self.uses = uses_of(graph)
+        self.graph, self.uses = graph, graph.uses
         self.tame: set[int] = set()
         for node in graph.nodes:
             if node.op.name in TAME and self.tame.issuperset(node.args):
@@ -62,8 +54,11 @@ class _Reassociation:
 
     def plan(self, node: Node):
         """How a node is to be made in place of as it stands; None where it is well as it is."""
-        if node.op.name == "sum" and self._holds_product(node.args[0], node.param("axes")):
-            return lambda: self._summed(node.args[0], node.param("axes"))
+        if node.op.name == "sum":
+            axes = node.param("axes")
+            tree = self._linear(node.args[0], axes)
+            if any(self.graph.nodes[i].op.name == "contract" for i in tree):
+                return lambda: self._summed(node.args[0], tree, axes)
         if node.op.name == "contract":
             return self._regrouped(node)
         return None
@@ -73,17 +68,24 @@ class _Reassociation:
         return Value(self.builder, self.new[node])
 
     # -- sums of products ------------------------------------------------------------------------
-    def _holds_product(self, i: int, axes) -> bool:
-        """Whether a sum over these axes goes through what is linear into a product."""
-        node = self.graph.nodes[i]
-        if self.uses[i] != 1:
-            return False
-        if node.op.name == "contract":
-            return True
-        if node.op.name in ("neg", "add", "sub"):
-            return any(self._holds_product(a, axes) for a in node.args)
-        factor = self._constant_factor(node, axes)
-        return factor is not None and self._holds_product(node.args[1 - factor], axes)
+    def _linear(self, root: int, axes) -> list[int]:
+        """What a sum over these axes can be made inside of: products and what is linear on the way
+        to them, all used nowhere else, operands first."""
+        found, todo = [], [root]
+        while todo:
+            i = todo.pop()
+            node = self.graph.nodes[i]
+            if self.uses[i] != 1:
+                continue
+            factor = self._constant_factor(node, axes)
+            if node.op.name in ("neg", "add", "sub"):
+                todo += node.args
+            elif factor is not None:
+                todo.append(node.args[1 - factor])
+            elif node.op.name != "contract":
+                continue
+            found.append(i)
+        return sorted(found)
 
     def _constant_factor(self, node: Node, axes) -> int | None:
         """Which operand of a product is the same all along these axes."""
@@ -95,26 +97,35 @@ class _Reassociation:
                 return k
         return None
 
-    def _summed(self, i: int, axes) -> Value:
-        """The sum of a node over some axes."""
-        node, linear = self.graph.nodes[i], self.uses[i] == 1
-        name = node.op.name
-        if linear and name == "contract":
-            x, y = map(self.value, node.args)
-            kept = "".join(c for a, c in enumerate(node.param("out")) if a not in axes)
-            return contract(x, y, node.param("left"), node.param("right"), kept)
-        if linear and name in ("neg", "add", "sub"):
-            parts = [self._summed(a, axes) for a in node.args]
-            return add(parts[0], name, parts)
-        factor = self._constant_factor(node, axes) if linear else None
-        if factor is None:
-            return total(self.value(i), axes)
-        inner = self._summed(node.args[1 - factor], axes)
-        same = self.graph.nodes[node.args[factor]]
-        kept = [a for a in range(node.spec.ndim) if a not in axes]
-        places = [kept.index(a) for a in same.param("axes")]
-        spread = broadcast(self.value(same.args[0]), inner.shape, places)
-        return add(inner, name, [inner, spread] if factor else [spread, inner])
+    def _summed(self, root: int, tree: list[int], axes) -> Value:
+        """The sum of a node over some axes, made inside of what is in the tree."""
+        made: dict[int, Value] = {}
+
+        def summed(i: int) -> Value:
+            return made[i] if i in made else total(self.value(i), axes)
+
+        for i in tree:
+            node = self.graph.nodes[i]
+            name, factor = node.op.name, self._constant_factor(node, axes)
+            if name == "contract":
+                x, y = map(self.value, node.args)
+                kept = "".join(c for a, c in enumerate(node.param("out")) if a not in axes)
+                made[i] = contract(x, y, node.param("left"), node.param("right"), kept)
+            elif factor is None:
+                parts = [summed(a) for a in node.args]
+                made[i] = add(parts[0], name, parts)
+            else:
+                inner = summed(node.args[1 - factor])
+                pair = [inner, self._without(node.args[factor], axes, inner)]
+                made[i] = add(inner, name, pair if factor else pair[::-1])
+        return summed(root)
+
+    def _without(self, i: int, axes, like: Value) -> Value:
+        """What a factor was broadcast from, broadcast to the axes that are left."""
+        same = self.graph.nodes[i]
+        left = [a for a in range(same.spec.ndim) if a not in axes]
+        return broadcast(self.value(same.args[0]), like.shape,
+                         [left.index(a) for a in same.param("axes")])  # fmt: skip
 
     # -- products of three -----------------------------------------------------------------------
     def _regrouped(self, node: Node):

@@ -20,7 +20,9 @@ from graphad.errors import (
     Where,
     user_line,
 )
+from graphad.ops import matrix_functions, special
 from graphad.ops.scipy_functions import FUNCTIONS
+from graphad.trace import scipy_names
 from graphad.trace.tensor import ASSEMBLE
 
 
@@ -128,7 +130,9 @@ def _of_scipy(called: str, error) -> NotCoveredError:
     problem, fix = "this function of SciPy's is not traced", "write its formula with NumPy"
     if name in FUNCTIONS.get(module, ()):
         problem = "this name of it cannot be traced: it is local, or kept in an object"
-        fix = f"call it as {called}, or import it at the top of the module; or ga.{called[6:]}"
+        fix = f"call it as {called}, or import it at the top of the module"
+        if hasattr(matrix_functions, name) or hasattr(special, name):
+            fix += f"; or ga.{called.removeprefix('scipy.')}"
     return NotCoveredError(
         called, problem, where=_innermost(error), got="a traced argument",
         expected="ufuncs of scipy.special, and the functions that docs/operations.md lists",
@@ -138,14 +142,9 @@ def _of_scipy(called: str, error) -> NotCoveredError:
 
 def _scipy_function(error) -> str:
     """The function of SciPy's that a traceback goes through from the user's code; '' if none."""
-    step = error.__traceback__
-    while step is not None:
-        frame = step.tb_frame
-        module = frame.f_globals.get("__name__", "").split(".")
-        if module[0] == "scipy":
-            package = [m for m in module[:2] if not m.startswith("_")]
-            return ".".join([*package, frame.f_code.co_name])
-        step = step.tb_next
+    for _, frame in scipy_names.calls(error):
+        package = [m for m in frame.f_globals["__name__"].split(".")[:2] if not m.startswith("_")]
+        return ".".join([*package, frame.f_code.co_name])
     return ""
 
 

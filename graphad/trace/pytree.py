@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphad.ops.complex_pairs import ComplexPair
-from graphad.ops.value import Value
 from graphad.spec import Spec
 
 _REGISTERED: dict[type, tuple[Callable, Callable]] = {}
@@ -135,7 +134,7 @@ def map_leaves(f: Callable, value, *others) -> Any:
 def _complex(_, parts):
     """Of traced parts a pair, of the arrays of a call a complex array."""
     real, imag = parts
-    if isinstance(real, (np.ndarray, np.generic)) and not isinstance(real, Value):
+    if isinstance(real, (np.ndarray, np.generic)):
         return real + 1j * imag
     return ComplexPair(real, imag)
 

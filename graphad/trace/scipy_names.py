@@ -63,11 +63,17 @@ def learned(error: Exception) -> bool:
 def _callers(error: BaseException | None):
     """The frames that called SciPy, in the tracebacks of an error and of what caused it."""
     while error is not None:
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        for frame, inner in itertools.pairwise(frames):
-            if _is_scipy(inner) and not _is_scipy(frame):
-                yield frame
+        for frame, _ in calls(error):
+            yield frame
         error = error.__cause__
+
+
+def calls(error: BaseException):
+    """The calls of SciPy in a traceback: (the frame that called, the frame of its function)."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame, inner in itertools.pairwise(frames):
+        if _is_scipy(inner) and not _is_scipy(frame):
+            yield frame, inner
 
 
 def _is_scipy(frame) -> bool:

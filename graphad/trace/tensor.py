@@ -19,7 +19,7 @@ from graphad.ops import (
     numpy_stats,
     rounding,
 )
-from graphad.ops.value import Composite, Value, convert, lift, operator
+from graphad.ops.value import Composite, Value, convert, lift, operator, zeros_like
 from graphad.spec import _needs_number
 
 _REDUCE = {
@@ -248,7 +248,7 @@ class Tensor(Value):
     @property
     def imag(self):
         """Zeros."""
-        return self * 0
+        return zeros_like(self)
 
     @property
     def flat(self):
