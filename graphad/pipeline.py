@@ -150,16 +150,17 @@ class Lowered:
         with timed("emit"):
             return self._kernels(self.program)
 
-    def _kernels(self, program: Program) -> list[Kernel | Inner | None]:
+    def _kernels(self, program: Program, by_rows: bool = False) -> list[Kernel | Inner | None]:
         found: list[Kernel | Inner | None] = []
         for region in program.regions:
             kernel = getattr(region, "kernel", None)
             if isinstance(region, Loop):
-                kernel = write_loop(region, program.buffers)
+                kernel = write_loop(region, program.buffers, by_rows)
             elif isinstance(region, Nest):
                 kernel = write_nest(region, program.buffers)
             elif isinstance(region, (Repeat, Choice, Strips)):
-                kernel = Inner(tuple(self._kernels(p) for p in region.inner))
+                rows = isinstance(region, Strips)
+                kernel = Inner(tuple(self._kernels(p, rows) for p in region.inner))
             elif isinstance(region, Routine):
                 small = region.name in WRITTEN_OUT and is_small(region.inputs[0], region.inputs[-1])
                 kernel = matrices_each(region) if small else routine(region)

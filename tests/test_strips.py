@@ -171,3 +171,19 @@ def test_cotangents_of_many_slices_are_joined():
     graph = ga.grad(f).lower(ga.spec("100 8")).graph
     names = [n.op.name for n in graph.nodes]
     assert "embed" not in names and names.count("concatenate") == 1
+
+
+def test_what_reads_a_transpose_keeps_its_rows_whole():
+    x, w, v = RNG.normal(size=(64, 1024)), RNG.normal(size=(64, 32)), RNG.normal(size=(32, 16))
+
+    def f(x, w, v):
+        return np.tanh((x.T * 2.0) @ w) @ v
+
+    lowered = ga.function(f).lower(x, w, v)
+    assert any(isinstance(r, Strips) for r in lowered.program.regions)
+    np.testing.assert_allclose(ga.function(f)(x, w, v), f(x, w, v), rtol=1e-12, atol=1e-13)
+    got = ga.grad(lambda x: f(x, w, v).sum())(x)
+    h = np.tanh((x.T * 2.0) @ w)
+    np.testing.assert_allclose(
+        got, (2.0 * ((1 - h * h) * v.sum(1)) @ w.T).T, rtol=1e-10, atol=1e-11
+    )

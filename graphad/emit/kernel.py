@@ -188,10 +188,11 @@ def _accumulated(loop: Loop) -> set[int]:
 class Writer:
     """Writes the source of one loop region, or of one loop of a nest."""
 
-    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None):
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None,
+                 by_rows: bool = False):  # fmt: skip
         self.nest = nest
         merged = simplified(loop, nest is not None)
-        merged = merged if nest else tiled(merged)
+        merged = merged if nest else tiled(merged, keep=int(by_rows))
         work = work_of(merged)
         short = not nest and isinstance(work, int) and work < 2 * SPLIT_WORK
         self.loop = unrolled(merged, keep=2 if nest else 1, totals=short)
@@ -641,6 +642,6 @@ def finished(lines, operands: Operands, stop, work, grain=1, totals=()) -> Kerne
     return Kernel(source, pointers, integers, stop, wheres, work, grain, totals)
 
 
-def write_loop(loop: Loop, buffers: tuple[Buffer, ...]) -> Kernel:
-    """The kernel of a loop region."""
-    return Writer(loop, buffers).kernel()
+def write_loop(loop: Loop, buffers: tuple[Buffer, ...], by_rows: bool = False) -> Kernel:
+    """The kernel of a loop region; `by_rows`: one that is given some of its rows at a time."""
+    return Writer(loop, buffers, by_rows=by_rows).kernel()

@@ -210,9 +210,12 @@ class _Unrolling:
             yield replace(s, value=total, at=at, reduce=None, axes=())
 
 
-def tiled(loop: Loop) -> Loop:
+def tiled(loop: Loop, keep: int = 0) -> Loop:
     """A loop that reads across the rows that it writes, as a transpose does, in tiles: some points
-    of the axis along which it reads go innermost, so that a line of the cache is used whole."""
+    of the axis along which it reads go innermost, so that a line of the cache is used whole.
+
+    `keep`: outer axes that must stay whole.
+    """
     known = all(isinstance(d, int) for d in loop.space)
     if len(loop.space) < 2 or loop.sequential >= 0 or not known:
         return loop
@@ -224,7 +227,7 @@ def tiled(loop: Loop) -> Loop:
     for s in loop.body:
         if s.op != "load" or s.at is None or not isinstance(s.at.strides[last], int):
             continue
-        along = [a for a in range(last) if s.at.strides[a] == 1]
+        along = [a for a in range(keep, last) if s.at.strides[a] == 1]
         if along and abs(s.at.strides[last]) > LONGEST_UNROLLED:
             size = next((t for t in TILES if loop.space[along[0]] % t == 0), 0)
             if size and loop.space[along[0]] > size:
