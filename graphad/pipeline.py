@@ -40,11 +40,13 @@ from graphad.lower.program import (
     Strips,
     check_program,
 )
+from graphad.lower.steps import steps
 from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.rewrite.products import reassociate
+from graphad.rewrite.sink import sink
 from graphad.rewrite.sums import join_sums
 from graphad.runtime import (
     executor,
@@ -72,11 +74,19 @@ LARGE_PASSES = (
     Pass("expand", expand, check),
     Pass("tidy", tidy, check),
     Pass("join sums", join_sums, check),
+    Pass("sink", sink, check),
     Pass("fuse", fuse, check_program),
     Pass("nest", nest, check_program),
     Pass("strips", strips, check_program),
-    Pass("lower inside", lambda program: lower_inside(program), check_program),
+    Pass("lower inside", lambda program: lower_inside(program, "cpu"), check_program),
+    Pass("steps", steps, check_program),
     Pass("plan memory", plan, check_program),
+)
+INSIDE_A_DEVICE = Pass("lower inside", lambda p: lower_inside(p, "cuda"), check_program)
+DEVICE_PASSES = tuple(
+    INSIDE_A_DEVICE if p.name == INSIDE_A_DEVICE.name else p
+    for p in LARGE_PASSES
+    if p.run not in (strips, steps)  # rows of nests are for threads there
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
 EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
@@ -86,7 +96,7 @@ PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by S
 def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
             device: str = "cpu") -> Program:  # fmt: skip
     """The program of a simplified graph."""
-    passes = tuple(p for p in LARGE_PASSES if device == "cpu" or p.run is not strips)
+    passes = LARGE_PASSES if device == "cpu" else DEVICE_PASSES
     if takes(graph):
         passes = SMALL_PASSES
     elif takes_each(graph):
@@ -94,17 +104,21 @@ def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
     return run_passes(passes, graph, watch)
 
 
-def lower_inside(program: Program) -> Program:
+def lower_inside(program: Program, device: str) -> Program:
     """The program with the graphs that its loops and branches hold lowered, too."""
+
+    def inside(graph: Graph) -> Program:
+        return lowered(graph, device=device)
+
     regions: list[Any] = []
     for region in program.regions:
         if isinstance(region, Repeat) and takes_loop(region):
             region = straight_loop(region, program.buffers)
         elif isinstance(region, Repeat):
-            condition = region.condition and lowered(region.condition)
-            region = replace(region, body=lowered(region.body), condition=condition)
+            condition = region.condition and inside(region.condition)
+            region = replace(region, body=inside(region.body), condition=condition)
         elif isinstance(region, Choice):
-            region = replace(region, branches=tuple(map(lowered, region.branches)))
+            region = replace(region, branches=tuple(map(inside, region.branches)))
         regions.append(region)
     return replace(program, regions=tuple(regions))
 
@@ -300,13 +314,14 @@ class Compiled:
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""
         leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
+        status = 0
         if gate.supported():
             run, table = self._gates[bool(given)]
             results = run(*leaves, *given)
             if results is not None:
                 return list(results)
             status = int(table[gate.STATUS])
-        else:
+        if status == 0:  # or gates are shut: another thread traces
             status, results = gate.plain_call(self.image, self.inputs, self.outputs, leaves, given)
             if status == 0:
                 return results

@@ -40,6 +40,8 @@ def run_program(program, inputs):
     for region in program.regions:
         if isinstance(region, Loop):
             run_loop(region, memory)
+        elif isinstance(region, Nest) and region.in_steps:
+            run_steps(region, memory)
         elif isinstance(region, Nest):
             run_nest(region, memory)
         elif isinstance(region, Product):
@@ -182,6 +184,12 @@ def run_product_rows(region, memory, rows, summed):
     right = np.stack([memory[region.b][i * lead : i * lead + region.n] for i in rows])
     out = memory[region.c][: region.m * region.n].reshape(region.m, region.n)
     out[:] = left.T @ right + (out if part.start else 0)
+
+
+def run_steps(region, memory):
+    for t in range(region.loops[0].space[0]):
+        for loop in region.loops:
+            run_loop(loop, memory, range(t, t + 1))
 
 
 def run_nest(region, memory, rows=None):

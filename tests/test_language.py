@@ -32,7 +32,8 @@ class Constant:
 
 
 def namespace(source):
-    space = {n: as_intrinsic(p) for n, p in WORDS.items() if f"{n}(" in source and n != "stack"}
+    names = set(re.findall(r"\b(\w+)\(", source)) - {"stack"}
+    space = {n: as_intrinsic(WORDS[n]) for n in names if n in WORDS}
     for code in NUMBA_TYPES:
         space[code] = bool if code == "b1" else getattr(np, np.dtype(code).name)
     return space | {"np": np, "BLOCK": BLOCK, "stack": stack}

@@ -74,7 +74,7 @@ _STEPS = {
     "min": "out = x if ((x < out) | (x != x)) else out",
 }  # fmt: skip
 _ROWS = """\
-def rows_{code}(x, i, x_step, y, j, m, out, k, out_step, count):
+def {name}(x, i, x_step, y, j, m, out, k, out_step, count):
     for r in range(count):
         total = {code}(0.0)
         for n in range(m):
@@ -82,7 +82,7 @@ def rows_{code}(x, i, x_step, y, j, m, out, k, out_step, count):
         keep_{code}(out, k + r * out_step, total)
 """
 _COLUMNS = """\
-def {weighted}columns_{code}(x, i, x_step{more}, m, out, k, count):
+def {name}(x, i, x_step{more}, m, out, k, count):
     for n in range(count):
         total = {code}(0.0)
         for r in range(m):
@@ -98,15 +98,14 @@ def device_sources(source: str) -> dict[str, str]:
         *_, kind, code = name.split("_")
         found[name] = _REDUCE.format(name=name, code=code, step=_STEPS[kind])
     for code in ("f8", "f4"):
-        if f"rows_{code}(" in source:
-            found[f"rows_{code}"] = _ROWS.format(code=code)
-        for weighted in ("", "weighted_"):
-            name = f"{weighted}columns_{code}"
-            if re.search(rf"\b{name}\(", source):
-                found[name] = _COLUMNS.format(
-                    code=code, weighted=weighted, more=", y, j, y_step" if weighted else "",
-                    times=f" * peek_{code}(y, j + r * y_step)" if weighted else "",
-                )  # fmt: skip
+        for name in set(re.findall(rf"\brows_(?:\d+_)?{code}\b", source)):
+            found[name] = _ROWS.format(name=name, code=code)
+        for name in set(re.findall(rf"\b(?:weighted_)?columns_(?:\d+_)?{code}\b", source)):
+            weighted = name.startswith("weighted")
+            found[name] = _COLUMNS.format(
+                name=name, code=code, more=", y, j, y_step" if weighted else "",
+                times=f" * peek_{code}(y, j + r * y_step)" if weighted else "",
+            )  # fmt: skip
     return found
 
 
@@ -156,8 +155,8 @@ def _bodies() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def simulated_words() -> dict[str, Any]:
-    """Every word that loop kernels use, as Python functions."""
+def simulated_words(source: str) -> dict[str, Any]:
+    """Every word that a loop kernel uses, as Python functions."""
     words: dict[str, Any] = {
         "integer": _load("i8"), "put": _store("i8"), "wide_vectors": lambda: None,
         "stack": _memory, "math": math,
@@ -168,22 +167,13 @@ def simulated_words() -> dict[str, Any]:
         for name in ("store", "keep", "write"):
             words[f"{name}_{code}"] = _store(code)
         words[f"block_{code}"] = lambda c=code: _memory(BLOCK * ctypes.sizeof(_C[c]))
-        for kind, step in _STEPS.items():
-            for chain in ("", "chain_"):
-                _define(words, _REDUCE.format(name=f"{chain}{kind}_{code}", code=code, step=step))
     for code in ("u8", "u4"):
         rule = find(f"random_{code}").reference
         words[f"philox_{code}"] = lambda *xs, f=rule: f(xs, {}, None)[()]
     for code in ("f8", "f4"):
         words[code] = getattr(np, np.dtype(code).name)
-        for text in device_sources(
-            f"rows_{code}( columns_{code}( weighted_columns_{code}("
-        ).values():
-            _define(words, text)
         for name, body in _bodies().items():
             words[f"{name}_{code}"] = lambda *xs, f=body, t=words[code]: t(f(*xs))
+    for text in device_sources(source).values():
+        exec(compile(text, "<graphad device function>", "exec"), words)
     return words
-
-
-def _define(words: dict[str, Any], text: str) -> None:
-    exec(compile(text, "<graphad device function>", "exec"), words)

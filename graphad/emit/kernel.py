@@ -17,6 +17,7 @@ from graphad.emit.loops import (
     BLOCK,
     LONGEST_UNROLLED,
     has_long,
+    in_registers,
     lanes_of,
     levels,
     simplified,
@@ -26,6 +27,7 @@ from graphad.emit.loops import (
 )
 from graphad.errors import NOWHERE, Where
 from graphad.lower.program import CHUNKED, STEP, Affine, Buffer, Loop, Statement, Store
+from graphad.lower.sums import columns_of, matrix_and_vector
 from graphad.op import find
 from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from graphad.emit.nests import NestWriter
 
 CONTROL = "# control: no loop worth vectorising\n"  # first line of sources to compile quickly
+BUSY = "# runs at every step: registers are worth their while\n"  # second line of some of them
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
 LONGEST_KNOWN = 64  # points of an innermost loop whose number is in the source
 WIDE = 512  # points of an innermost loop that threads may share
@@ -284,11 +287,12 @@ class Writer:
         """Append the loops; the reductions that are left in parts."""
         loop = self.loop
         inner = [s for s in loop.stores if s.reduce in CHUNKED and self._inner(s)]
-        sides = self._matrix_and_vector(inner)
+        calls = not self.nest or self.rank == 3  # of all rows of a matrix
+        sides = matrix_and_vector(loop) if calls else None
         if sides is not None:
             self._rows(depth, *sides)
             return []
-        columns = self._columns_of()
+        columns = columns_of(loop) if calls else None
         if columns is not None:
             self._columns(depth, columns)
             return []
@@ -305,49 +309,10 @@ class Writer:
             self._plain(depth)
         return [s for s in inner if self._in_parts(s)]
 
-    def _matrix_and_vector(self, inner: list[Store]) -> tuple[Statement, Statement] | None:
-        """What a loop multiplies that does nothing but sums of products of the rows of one array
-        with one row of another; None where it is anything else."""
-        loop, rows = self.loop, self.rank - 2
-        if self.nest or rows < 0 or len(inner) != 1 or len(loop.stores) != 1 or len(loop.body) > 3:
-            return None
-        store, found = inner[0], {s.id: s for s in loop.body}
-        product = found[store.value]
-        if store.reduce != "sum" or store.axes != (self.rank - 1,) or store.in_turn:
-            return None
-        if product.op != "mul" or product.dtype.kind != "f":
-            return None
-        x, y = (found[a] for a in product.args)
-        if any(s.op != "load" or s.at is None or s.at.strides[-1] != 1 for s in (x, y)):
-            return None
-        for one, other in ((x, y), (y, x)):
-            if other.at is not None and other.at.strides[rows] == 0:
-                return one, other
-        return None
-
-    def _columns_of(self) -> list[Statement] | None:
-        """What a loop adds up that does nothing but sums of rows, each times a number if it is two
-        loads; None where it is anything else."""
-        loop, rows = self.loop, self.rank - 2
-        if self.nest or rows < 0 or len(loop.stores) != 1 or len(loop.body) > 3:
-            return None
-        store, found = loop.stores[0], {s.id: s for s in loop.body}
-        value = found[store.value]
-        if store.reduce != "sum" or store.axes != (rows,) or value.dtype.kind != "f":
-            return None
-        if store.at.strides[-1] != 1 or store.in_turn:
-            return None
-        sides = [value] if value.op == "load" else [found[a] for a in value.args]
-        if value.op not in ("load", "mul") or any(s.op != "load" or not s.at for s in sides):
-            return None
-        sides.sort(key=lambda s: s.at.strides[-1] != 1)  # type: ignore[union-attr]
-        inner = [s.at.strides[-1] for s in sides if s.at]
-        return sides if inner in ([1], [1, 0]) else None
-
     def _columns(self, depth: int, sides: list[Statement]):
         """The sums of rows, by one call."""
         store, rows, last = self.loop.stores[0], self.rank - 2, self.rank - 1
-        for axis in range(rows):
+        for axis in range(1 if self.nest else 0, rows):
             self.line(depth, f"for i{axis} in range({self._range(axis)}):")
             depth += 1
         shared = self.split == last
@@ -364,12 +329,15 @@ class Writer:
         name = "columns" if len(sides) == 1 else "weighted_columns"
         count = "stop - start" if shared else self._range(last)
         code, where = code_of(sides[0].dtype), self.loop.body[-1].where
+        size = self.space[last]
+        if not shared and isinstance(size, int) and in_registers(size, sides[0].dtype):
+            name = f"{name}_{size}"
         self.line(depth, f"{name}_{code}({', '.join([*parts, count])})", where)
 
     def _rows(self, depth: int, x: Statement, y: Statement):
         """The sums of products of many rows of x with a row of y, by one call."""
         store, rows = self.loop.stores[0], self.rank - 2
-        for axis in range(rows):
+        for axis in range(1 if self.nest else 0, rows):
             self.line(depth, f"for i{axis} in range({self._range(axis)}):")
             depth += 1
         shared = self.split == rows
@@ -381,9 +349,11 @@ class Writer:
             step = self.integer(s.at.strides[rows], f"s{rows}") if s.at else ""
             sides.append((self.place(s.buffer, at), step))  # type: ignore[arg-type]
         (a, a_step), (b, _), (c, c_step) = sides
-        code, size = code_of(x.dtype), self._range(self.rank - 1)
-        where = self.loop.body[-1].where
-        self.line(depth, f"rows_{code}({a}, {a_step}, {b}, {size}, {c}, {c_step}, {count})", where)
+        size, where = self.space[self.rank - 1], self.loop.body[-1].where
+        known = isinstance(size, int) and size <= BLOCK
+        word = f"rows_{size}_{code_of(x.dtype)}" if known else f"rows_{code_of(x.dtype)}"
+        size = size if known else self.integer(size, "size")
+        self.line(depth, f"{word}({a}, {a_step}, {b}, {size}, {c}, {c_step}, {count})", where)
 
     def kernel(self) -> Kernel:
         """The finished kernel."""

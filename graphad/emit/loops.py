@@ -18,6 +18,7 @@ VECTOR = 64  # bytes
 MOST_LONG = 16  # times that long arithmetic may be written out
 BLOCK = 256  # values that are reduced together
 LANES = (32, 8)  # so many at a time, as long as there are so many
+IN_REGISTERS = 16  # vectors that a sum of rows has at most to stay in registers
 TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
 FEWEST_TILED = 4096
 
@@ -268,6 +269,12 @@ def in_order(items: list, step: Callable[[Any, Any], Any], total: Any) -> Any:
     for item in items:
         total = item if total is None else step(total, item)
     return total
+
+
+def in_registers(count: int, dtype: np.dtype) -> bool:
+    """Whether sums of so many columns stay in registers."""
+    vectors, rest = divmod(count * dtype.itemsize, VECTOR)
+    return rest == 0 and 0 < vectors <= IN_REGISTERS
 
 
 def levels(loop: Loop) -> dict[int, int]:

@@ -16,6 +16,7 @@ class NestWriter:
 
     def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
         self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
+        self.in_steps = nest.in_steps
         self.operands = Operands()
         self.totals: list[Store] = []
         self.kept: list[int] = []
@@ -54,6 +55,7 @@ class NestWriter:
             size = self.rows[buffer] * self.buffers[buffer].spec.dtype.itemsize
             head.append((f"    y{k} = stack({size})", NOWHERE))
         rows = [*head, *blocks, ("    for i0 in range(start, stop):", NOWHERE), *lines]
+        work = 0 if self.in_steps else work
         return finished(rows, self.operands, self.loops[0].space[0], work, 1, tuple(totals))
 
 

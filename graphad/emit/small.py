@@ -37,6 +37,7 @@ MOST_ELEMENTS = 128
 MOST_WORK = 400
 MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
 DEAR, MOST_DEAR = 10, 32  # operations that are long code, and how many
+DEAR_VECTOR = 16  # elements from which on long code is better a loop, whose vectors take turns
 VARIABLE = re.compile(r"\b[vu]\d+\b")
 MIXING = ("reduce", "contract", "place", "scan", "routine")
 COVERED = (
@@ -53,8 +54,11 @@ COVERED = (
 )
 
 
-def takes(graph: Graph, most: int = MOST_WORK) -> bool:
-    """Whether the graph is small enough for straight-line code, and has only what it covers."""
+def takes(graph: Graph, most: int = MOST_WORK, each: bool = False) -> bool:
+    """Whether the graph is small enough for straight-line code, and has only what it covers.
+
+    `each`: for each of many examples, which vectors then go across.
+    """
     work = 0
     if len(graph.nodes) > 8 * MOST_WORK:
         return False
@@ -79,6 +83,8 @@ def takes(graph: Graph, most: int = MOST_WORK) -> bool:
                 left *= shape[node.param("right").index(c)]
             work += 2 * left
         elif node.op.lowering == "loop":
+            if node.op.cost >= DEAR and spec.size >= DEAR_VECTOR and not each:
+                return False
             work += spec.size
     return work <= most
 
@@ -370,7 +376,7 @@ def straight(graph: Graph) -> Program:
 def takes_each(graph: Graph) -> bool:
     """Whether the graph does something small for each of many examples."""
     one = unbatched(graph)
-    if one is None or not takes(one.graph, MOST_WORK_EACH):
+    if one is None or not takes(one.graph, MOST_WORK_EACH, each=True):
         return False
     nodes = [n for n in one.graph.nodes if isinstance(n.spec, Spec)]
     mixes = any(n.op.lowering in MIXING or n.op.name in ("slice", "transpose") for n in nodes)

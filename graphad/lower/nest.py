@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphad.lower.program import CHUNKED, LONG, Affine, Loop, Nest, Program, Statement
+from graphad.lower.sums import matrix_and_vector
 from graphad.spec import size_of
 
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them,
@@ -38,7 +39,7 @@ def nest(program: Program) -> Program:
         group.clear()
 
     for region in program.regions:
-        if not (isinstance(region, Loop) and by_rows(region)) or across(region):
+        if not (isinstance(region, Loop) and by_rows(region)) or across(region) or one_call(region):
             close()
             regions.append(region)
             continue
@@ -47,6 +48,11 @@ def nest(program: Program) -> Program:
         group.append(region)
     close()
     return _with_locals(replace(program, regions=tuple(regions)))
+
+
+def one_call(loop: Loop) -> bool:
+    """Whether all rows together are faster: products with one vector, which stays in registers."""
+    return len(loop.space) == 2 and matrix_and_vector(loop) is not None
 
 
 def _row_work(loop: Loop) -> int:

@@ -166,11 +166,13 @@ class Loop:
 class Nest:
     """Loops over the same outermost dim that run row by row: all of them for i0 = 0, then 1, ...
 
-    `rows`: buffers of which only the row at hand is kept, and the row's length.
+    `rows`: buffers of which only the row at hand is kept, and the row's length. `in_steps`: a row
+    needs what the one before it left.
     """
 
     loops: tuple[Loop, ...]
     rows: dict[int, int] = field(default_factory=dict, compare=False)
+    in_steps: bool = False
 
     @property
     def where(self) -> Where:
@@ -192,7 +194,8 @@ class Nest:
 
     def __str__(self):
         kept = f", keeping a row of {', '.join(f'b{b}' for b in self.rows)}" if self.rows else ""
-        lines = [f"row by row over (i0 < {self.loops[0].space[0]}){kept}"]
+        how = "step by step" if self.in_steps else "row by row"
+        lines = [f"{how} over (i0 < {self.loops[0].space[0]}){kept}"]
         for loop in self.loops:
             lines += [f"    {line}" for line in str(loop).split("\n")]
         return "\n".join(lines)

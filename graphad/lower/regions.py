@@ -42,6 +42,9 @@ from graphad.ops.linalg import dims_of
 from graphad.ops.loops import split
 from graphad.spec import Dim, Spec, is_static, size_of
 
+FEWEST_STEPS = 16
+LEAST_ALIGNED, MOST_ALIGNED = 2048, 256 * 1024  # bytes; larger ones are not read from the cache
+
 
 class Assembly:
     """Turns placed nodes into regions and buffers."""
@@ -52,6 +55,7 @@ class Assembly:
         self.buffers: list[Buffer] = []
         self.buffer_of: dict[int, int] = {}
         self.checks: list[Any] = []
+        self.aligned: dict[int, int] = {}
 
     def program(self) -> Program:
         """Allocate buffers, then make the regions in order."""
@@ -269,14 +273,41 @@ class Assembly:
         steps = split([self.graph.nodes[a].spec for a in node.args], o).xs
         c, extra = o["carries"], int(o["condition"] is not None)
         found = self._results(node, optional=c if extra else -1)
+        copies, constants = self._constants(args.constants, o["length"])
         region = Repeat(
             o["body"], o["condition"], o["length"], o["reverse"], tuple(args.carries),
-            tuple(args.constants), tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
+            constants, tuple(args.xs), tuple(found[:c]), tuple(found[c + extra :]),
             args.count[0] if args.count else -1, found[c] if extra else -1,
             tuple(size_of(s.shape[1:]) for s in steps), node.where,
         )  # fmt: skip
         fills = [Fill(y, node.where) for y in region.ys] if region.may_stop else []
-        return [*fills, region]
+        return [*copies, *fills, region]
+
+    def _constants(self, constants, length) -> tuple[list[Any], tuple[int, ...]]:
+        """Copies of matrices that each of many steps reads, and what the steps then read: memory of
+        ours starts at a line of the cache, that of NumPy's arrays mostly does not, and vectors that
+        lie across two lines take half as long again."""
+        made, found = [], []
+        many = isinstance(length, int) and length >= FEWEST_STEPS
+        for b in constants:
+            size, spec = self.buffers[b].bytes, self.buffers[b].spec
+            given = self.buffers[b].kind in ("input", "captured")
+            matrix = len(spec.shape) > 1 and spec.dtype.kind == "f" and isinstance(size, int)
+            if many and given and matrix and LEAST_ALIGNED <= size <= MOST_ALIGNED:
+                if b not in self.aligned:
+                    where = self.buffers[b].where
+                    self.aligned[b] = self._new_buffer(spec, "temporary", where=where)
+                    made.append(self._moved(b, self.aligned[b]))
+                b = self.aligned[b]
+            found.append(b)
+        return made, tuple(found)
+
+    def _moved(self, source: int, to: int) -> Loop:
+        """A region that copies a buffer."""
+        spec, where = self.buffers[to].spec, self.buffers[to].where
+        at = unit(0, 1)
+        load = Statement(0, "load", (), spec.dtype, where, buffer=source, at=at)
+        return Loop((spec.size,), (load,), (Store(0, to, at),), where)
 
     def _routine(self, node: Node) -> list[Any]:
         """A region whose kernel is written by hand."""

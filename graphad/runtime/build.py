@@ -9,16 +9,16 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from graphad.emit import wide
-from graphad.emit.kernel import CONTROL
+from graphad.emit.kernel import BUSY, CONTROL
 from graphad.runtime import cache, functions
 from graphad.runtime.blocks import reduction_text
+from graphad.runtime.once import once
 from graphad.runtime.translate import translate
 from graphad.timings import timed
 
@@ -38,7 +38,7 @@ SPECIAL = re.compile(r"\bspecial_(\w+)\(")
 LIBRARY = re.compile(r"\blapack_(\w+)\(")
 REDUCTION = "# reduction: "  # then its word, instead of a source
 REDUCTIONS = re.compile(
-    r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|rows_f[48]|(?:weighted_)?columns_f[48])\("
+    r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|(?:rows|(?:weighted_)?columns)_(?:\d+_)?f[48])\("
 )
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
@@ -178,7 +178,7 @@ def _linked(name: str, code: bytes) -> int:
         return engine.get_function_address(_symbol(name))
 
 
-@lru_cache(maxsize=1)
+@once
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -198,7 +198,7 @@ def _machine(opt: int = 2):
     return known[opt]
 
 
-@lru_cache(maxsize=1)
+@once
 def _engine():
     """What all kernels are linked into; it lives as long as the process."""
     _initialise()
@@ -245,7 +245,7 @@ def _object(source: str, text: str) -> bytes:
     """The machine code of a translated kernel."""
     module = _optimised(source, text, llvm.create_context())
     with timed("machine code"):
-        machine = _machine(0 if source.startswith(CONTROL) else 2)
+        machine = _machine(_effort(source))
         with ffi.OutputString() as problem:
             emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
             memory = emit(machine, module, 1, problem)
@@ -256,6 +256,11 @@ def _object(source: str, text: str) -> bytes:
             return ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
         finally:
             ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+def _effort(source: str) -> int:
+    """How hard LLVM tries to make good machine code."""
+    return int(source.startswith(CONTROL + BUSY)) if source.startswith(CONTROL) else 2
 
 
 def _unlocked(name: str):

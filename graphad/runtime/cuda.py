@@ -92,7 +92,7 @@ def namespace(source: str) -> tuple[str, dict[str, Any]]:
     for code in cuda_words.CODES:
         space[code] = bool if code == "b1" else getattr(np, np.dtype(code).name)
     if simulated():
-        return source, space | cuda_words.simulated_words()
+        return source, space | cuda_words.simulated_words(source)
     from graphad.runtime.primitives import WORDS
 
     for size in set(re.findall(r"\bstack\((\d+)\)", source)):

@@ -6,7 +6,7 @@ that calls are reentrant. `image.py` writes images; the layout of the header is 
 
 from __future__ import annotations
 
-from graphad.emit.kernel import CONTROL, SPLIT_WORK
+from graphad.emit.kernel import BUSY, CONTROL, SPLIT_WORK
 from graphad.lower.strips import MOST_SUMMED
 
 LENGTH = 0  # slots of the frame
@@ -138,7 +138,7 @@ def kernel(table, start, stop):
     return status % {NOTED}
 """
 
-RUN_SOURCE = f"""{CONTROL}\
+RUN_SOURCE = f"""{CONTROL}{BUSY}\
 def kernel(table, start, stop):
     status = 0
     at = integer(table, {STEPS_AT}) + start * {STEP_FIELDS}
@@ -239,7 +239,7 @@ def kernel(table, start, stop):
  TAKEN_SLOT, ROWS_AT, ROWS, CARRIES_AT, CARRIES, MOVED_AT, MOVED) = range(17)  # fmt: skip
 ROW_FIELDS, CARRY_FIELDS = 3, 6
 
-REPEAT_SOURCE = f"""{CONTROL}\
+REPEAT_SOURCE = f"""{CONTROL}{BUSY}\
 def kernel(table, start, stop):
     frame = integer(table, {FRAME})
     run = integer(frame, {RUN})

@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import sys
 import sysconfig
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from graphad.emit.kernel import CONTROL
 from graphad.runtime import executor as x
 from graphad.runtime.build import kernel_address
 from graphad.runtime.image import Image
+from graphad.runtime.once import once
 from graphad.trace.run import TRACING
 
 # A gate: an array of integers that is the built-in function's `self`.
@@ -258,7 +258,7 @@ def gate(self, args, unnamed, names):
 x.ALWAYS.append(GATE_SOURCE)
 
 
-@lru_cache(maxsize=1)
+@once
 def _api() -> np.ndarray:
     """Addresses of the functions of CPython and NumPy that the gate calls."""
     from numpy._core import _multiarray_umath as umath  # type: ignore[attr-defined]
@@ -286,7 +286,7 @@ class _MethodDef(ctypes.Structure):
                 ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]  # fmt: skip
 
 
-@lru_cache(maxsize=1)
+@once
 def _method() -> _MethodDef:
     fast_call_with_keywords = 0x80 | 0x02
     return _MethodDef(b"graphad", kernel_address(GATE_SOURCE), fast_call_with_keywords, None)
@@ -301,7 +301,7 @@ def mark(dtype: np.dtype) -> int:
     return _word(id(dtype) + MARK_AT) & MARK
 
 
-@lru_cache(maxsize=1)
+@once
 def supported() -> bool:
     """Whether objects lie in memory as the gate expects; read from live ones."""
     if sysconfig.get_config_var("Py_GIL_DISABLED") or sysconfig.get_config_var("Py_TRACE_REFS"):

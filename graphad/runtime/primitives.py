@@ -8,6 +8,7 @@ operands without run-time overlap checks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,26 @@ class Primitive:
 
 
 assert vecspecial.BODIES is vecgamma.BODIES is vecmath.BODIES  # they add their own there
-WORDS: dict[str, Primitive] = {}
+
+
+class _Words(dict[str, Primitive]):
+    """The words by their names; those of rows, also of known lengths, are made at need."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or bool(OF_ROWS.fullmatch(str(name)))
+
+    def __missing__(self, name: str) -> Primitive:
+        kind = OF_ROWS.fullmatch(name)
+        if kind is None:
+            raise KeyError(name)
+        make, count = (_make_rows, 10) if kind[1] == "rows" else (_make_columns, 7)
+        count = 10 if kind[1].startswith("weighted") else count
+        made = self[name] = Primitive(("i8",) * count, None, make(name))
+        return made
+
+
+OF_ROWS = re.compile(r"(rows|columns|weighted_columns)_(?:\d+_)?f[48]")
+WORDS = _Words()
 
 
 def word(arguments: str = "", result: str | None = None, name: str = ""):
@@ -133,18 +153,22 @@ def _make_reduce(kind, code):
     return reduce
 
 
-def _make_rows(code):
+def _make_rows(word):
+    code = word[-2:]
+
     def rows(b, x, i, x_step, y, j, m, out, k, out_step, count):
         """out[k + r * out_step] = the sum of x[i + r * x_step + n] * y[j + n] over n < m, for every
         r < count, in the order of sums."""
         places = [element(b, STORED[code], p, at) for p, at in ((x, i), (y, j), (out, k))]
-        f = rows_function(b.module, code)
+        f = rows_function(b.module, word)
         b.call(f, [places[0], x_step, places[1], m, places[2], out_step, count])
 
     return rows
 
 
-def _make_columns(code, weighted):
+def _make_columns(word):
+    code, weighted = word[-2:], word.startswith("weighted")
+
     def columns(b, x, i, x_step, *rest):
         """out[k + n] = the sum over r < m of x[i + r * x_step + n] (times y[j + r * y_step]), for
         every n < count, one row after another."""
@@ -153,7 +177,7 @@ def _make_columns(code, weighted):
             y, j, y_step, *rest = rest
             places += [element(b, STORED[code], y, j), y_step]
         m, out, k, count = rest
-        f = columns_function(b.module, code, weighted)
+        f = columns_function(b.module, word)
         b.call(f, [*places, m, element(b, STORED[code], out, k), count])
 
     return columns
@@ -434,9 +458,6 @@ def _typed_words():
         for kind in KINDS:
             WORDS[f"{kind}_{code}"] = Primitive((code, "i8", "i8"), code, _make_reduce(kind, code))
     for code in ("f8", "f4"):
-        WORDS[f"rows_{code}"] = Primitive(("i8",) * 10, None, _make_rows(code))
-        WORDS[f"columns_{code}"] = Primitive(("i8",) * 7, None, _make_columns(code, False))
-        WORDS[f"weighted_columns_{code}"] = Primitive(("i8",) * 10, None, _make_columns(code, True))
         for name, body in vecmath.BODIES.items():
             count = body.__code__.co_argcount
             WORDS[f"{name}_{code}"] = Primitive((code,) * count, code, _make_body(name, code))

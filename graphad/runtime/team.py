@@ -8,13 +8,13 @@ nothing. One call has the team at a time; others run alone. A forked child makes
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 
 import numpy as np
 
 from graphad.emit.kernel import CONTROL
 from graphad.runtime.build import build, kernel_address
 from graphad.runtime.functions import blas_threads
+from graphad.runtime.once import once
 
 # The team: an array of integers, then a slot for each worker.
 LOCK, PROCESS, WORKERS, SHARE, WORK, BLAS_GET, BLAS_SET = range(7)
@@ -107,7 +107,7 @@ def share(team, address, table, start, stop, parts, grain):
 TEAM_SOURCES = (SHARE_SOURCE, WORK_SOURCE)
 
 
-@lru_cache(maxsize=1)
+@once
 def _team() -> np.ndarray:
     words = np.zeros(SLOT * (MOST_WORKERS + 2), np.int64)
     words = words[-words.ctypes.data % 128 // 8 :][: SLOT * (MOST_WORKERS + 1)]  # whole lines

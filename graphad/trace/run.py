@@ -58,6 +58,7 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
     outer = getattr(_ACTIVE, "builder", None)
     while True:
         builder = _ACTIVE.builder = Builder()
+        lessons = scipy_names.lessons()
         _count(1)
         try:
             with builder.at(where or NOWHERE):
@@ -72,7 +73,7 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
             specs = [s.put({symbol: other}) for s in specs]
             continue
         except Exception as error:
-            if outer is None and scipy_names.learned(error):
+            if outer is None and scipy_names.learned(error, lessons):
                 continue
             raise
         finally:

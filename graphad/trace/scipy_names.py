@@ -28,6 +28,12 @@ _LOCK = threading.Lock()
 _KNOWN: list[dict] = []  # namespaces with names to put a dispatcher behind
 _PUT: list[tuple[dict, str, Callable, Callable]] = []  # (namespace, name, original, dispatcher)
 _TRACES = 0
+_LEARNED = 0  # how often names were learned
+
+
+def lessons() -> int:
+    """How often names were learned so far."""
+    return _LEARNED
 
 
 @contextmanager
@@ -47,8 +53,10 @@ def dispatching():
                 _take_back()
 
 
-def learned(error: Exception) -> bool:
-    """Whether an error came out of one of SciPy's functions, whose names are known from now on."""
+def learned(error: Exception, before: int) -> bool:
+    """Whether an error came out of one of SciPy's functions whose names were not known when the
+    trace began, after `before` lessons; now they are, by this thread or another."""
+    global _LEARNED
     found = [caller.f_globals for caller in _callers(error)]
     if not found:
         return False
@@ -57,7 +65,8 @@ def learned(error: Exception) -> bool:
         new = [names for names in found if not any(names is k for k in _KNOWN) and _holds(names)]
         _KNOWN.extend(new)
         _put(new)
-    return bool(new)
+        _LEARNED += bool(new)
+        return before < _LEARNED
 
 
 def _callers(error: BaseException | None):
