@@ -72,6 +72,12 @@ def _erf(u):
     return mpmath.erf(x) / x - mpf(9) / 8
 
 
+def _erf_whole(u):
+    """erf(x) / x at u = x²."""
+    x = mpmath.sqrt(u)
+    return mpmath.erf(x) / x
+
+
 DIGAMMA_ROOT = mpmath.findroot(mpmath.digamma, 1.4616)
 
 
@@ -144,6 +150,7 @@ FITS = {
     "EXP2_OF_POWER": (_exp2_part, (-mpf(1) / 2, mpf(1) / 2), 3, 0),
     "CBRT": (mpmath.cbrt, (mpf("0.374"), mpf("3.001")), 6, 5),
     "ERF": (at_zero(_erf, 2 / mpmath.sqrt(PI) - mpf(9) / 8), (0, mpf("0.81")), 11, 6),
+    "ERF_NEAR": (at_zero(_erf_whole, 2 / mpmath.sqrt(PI)), (0, mpf("0.0625")), 7, 4),
     "ERFCX": (_erfcx, (-1, mpf("0.765")), 22, 13),
     "LOG_GAMMA": (_log_gamma, (-mpf(1) / 2, mpf(1) / 2), 18, 0),
     "DIGAMMA": (_digamma, (-mpf(1) / 2, mpf(1) / 2), 21, 0),

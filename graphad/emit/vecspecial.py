@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 
 from graphad.emit import wide
-from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_product, two_sum
+from graphad.emit.real import DOUBLE, Pair, Real, quotient, two_product, two_sum
 from graphad.emit.vecmath import (
     BODIES,
     Steps,
     atanh,
-    clamped,
     constant,
     exp,
     exp_rest,
@@ -57,12 +56,12 @@ def _erfc_of_size(a: Real, below: Real | None = None) -> Real:
         square = Pair(square.high, (a + a).fma(below, square.low))
     q = (a - 4.0) / (a + 4.0)
     first, *others = numbers(a, "ERFCX")
-    rest = two_product(q, polynomial(q, others))
-    n = quick_two_sum(a.like(first), rest.high)
-    p = quotient(Pair(n.high, n.low + rest.low), two_sum(a + a, a.like(1.0)))
-    steps = Steps(clamped(-square.high))
-    m = steps.r + exp_rest(steps.r, steps.low + steps.rest())
-    m = (-square.low).fma(m + 1.0, m)
+    tail = polynomial(q, others)
+    high = q.fma(tail, first)
+    p = quotient(Pair(high, q.fma(tail, first - high)), two_sum(a + a, a.like(1.0)))
+    steps = Steps(-square.high)
+    r = steps.r - square.low  # its rounding error is nothing beside 1
+    m = r + exp_rest(r, steps.low + steps.rest())
     entry = wide.looked_up(a, numbers(a, "EXP_TABLE"), steps.place)
     whole = two_product(p.high, entry)
     out = whole.high + whole.high.fma(m, p.low.fma(entry, whole.low))
@@ -75,7 +74,7 @@ def erf(x: Real) -> Real:
     u = size * size
     small = size.fma(polynomial(u, numbers(x, "ERF")), size * 0.125)
     small = (size + small).where(u < 0.81, 1.0 - _erfc_of_size(size))
-    return x.where(x == 0.0, (x + x).where(x.unordered(x), small.with_sign_of(x)))
+    return x.where(x == 0.0, small.with_sign_of(x))
 
 
 def erfc(x: Real) -> Real:
@@ -83,10 +82,8 @@ def erfc(x: Real) -> Real:
     size = x.magnitude()
     far = _erfc_of_size(size)
     u = size * size
-    small = x.fma(polynomial(u, numbers(x, "ERF")), x * 0.125)
-    near = 1.0 - (x + small)
-    out = near.where(size < 0.25, (2.0 - far).where(x < 0.0, far))
-    return (x + x).where(x.unordered(x), out)
+    near = (-x).fma(polynomial(u, numbers(x, "ERF_NEAR")), 1.0)
+    return near.where(size < 0.25, (2.0 - far).where(x < 0.0, far))
 
 
 def ndtr(x: Real) -> Real:
@@ -98,11 +95,9 @@ def ndtr(x: Real) -> Real:
     a = two_product(size, root.high)
     far = _erfc_of_size(a.high, size.fma(root.low, a.low)) * 0.5
     u = a.high * a.high
-    half = a.high * 0.5
-    small = half + half.fma(polynomial(u, numbers(x, "ERF")), half * 0.125)
-    near = 0.5 + x.like(0.0).where(x == 0.0, small.with_sign_of(x))
-    out = near.where(size < 0.35, (1.0 - far).where(x > 0.0, far))
-    return (x + x).where(x.unordered(x), out)
+    half = (a.high * 0.5).with_sign_of(x)
+    near = half.fma(polynomial(u, numbers(x, "ERF_NEAR")), 0.5)
+    return near.where(size < 0.35, (1.0 - far).where(x > 0.0, far))
 
 
 def log_ratio(x: Real, y: Real) -> Real:
