@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad.lower.program import Product
 from graphad.ops.cost import operations
 from graphad.rewrite.products import reassociate
 
@@ -136,3 +137,30 @@ def test_long_chains_of_additions_under_a_sum(scaled):
         return out.sum(0)
 
     np.testing.assert_allclose(ga.function(f)(w, x), f(w, x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("labels", ["ab,bc->ac", "ab,cb->ac", "ba,bc->ac", "ab,ac->bc", "ab,ab->a"])
+def test_a_diagonal_matrix_scales(labels):
+    """The cotangent of a diagonal is such a matrix; no product is made with it."""
+    a, v = rng.normal(size=(200, 200)), rng.normal(size=200)
+
+    def f(a, v):
+        spread = ga.grad(lambda a: (np.diagonal(a) * v).sum())(a)
+        return np.einsum(labels, spread, a), np.einsum(labels, a, spread)
+
+    g = ga.function(f)
+    assert not any(isinstance(r, Product) for r in g.lower(a, v).program.regions)
+    diagonal = np.diag(v)
+    for got, want in zip(g(a, v), (np.einsum(labels, diagonal, a), np.einsum(labels, a, diagonal)),
+                         strict=True):  # fmt: skip
+        np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
+
+
+def test_the_gradient_of_a_log_determinant_by_its_factor():
+    s = rng.normal(size=(200, 200))
+    s = s @ s.T + 200 * np.eye(200)
+    g = ga.value_and_grad(lambda s: 2 * np.log(np.diagonal(np.linalg.cholesky(s))).sum())
+    assert not any(isinstance(r, Product) for r in g.lower(s).program.regions)
+    value, gradient = g(s)
+    np.testing.assert_allclose(value, np.linalg.slogdet(s)[1], rtol=1e-13)
+    np.testing.assert_allclose(gradient + gradient.T, 2 * np.linalg.inv(s), rtol=1e-9, atol=1e-12)

@@ -60,7 +60,7 @@ class _Reassociation:
             if any(self.graph.nodes[i].op.name == "contract" for i in tree):
                 return lambda: self._summed(node.args[0], tree, axes)
         if node.op.name == "contract":
-            return self._regrouped(node)
+            return self._scaled(node) or self._regrouped(node)
         return None
 
     def value(self, node: int) -> Value:
@@ -126,6 +126,39 @@ class _Reassociation:
         left = [a for a in range(same.spec.ndim) if a not in axes]
         return broadcast(self.value(same.args[0]), like.shape,
                          [left.index(a) for a in same.param("axes")])  # fmt: skip
+
+    # -- products with diagonal matrices ---------------------------------------------------------
+    def _scaled(self, node: Node):
+        """A product with a diagonal matrix as rows or columns times its numbers: the cotangent of a
+        diagonal, that of the log-determinant of a triangular factor say, is such a matrix."""
+        labels = [node.param("left"), node.param("right")]
+        for k in (0, 1):
+            diagonal = self._diagonal(node.args[k])
+            other, out = labels[1 - k], node.param("out")
+            if diagonal is None:
+                continue
+            row, column = labels[k]
+            if {row, column} <= set(other) or {row, column} <= set(out):
+                continue
+            one = [word.replace(column, row) for word in (other, out)]
+            return lambda k=k, d=diagonal, row=row, one=one: contract(
+                self.value(node.args[1 - k]), self.value(d), one[0], row, one[1]
+            )
+        return None
+
+    def _diagonal(self, i: int) -> int | None:
+        """The numbers of a matrix that is zero but for its diagonal."""
+        square = self.graph.nodes[i]
+        if square.op.name == "transpose":
+            square = self.graph.nodes[square.args[0]]
+        whole = self.graph.nodes[square.args[0]] if square.op.name == "reshape" else square
+        if whole.op.name != "embed" or square.spec.ndim != 2 or whole.spec.ndim != 1:
+            return None
+        n = square.spec.shape[0]
+        numbers = self.graph.nodes[whole.args[0]]
+        plain = numbers.spec.shape == (n,) and square.spec.shape == (n, n)
+        steps = whole.param("start") == (0,) and whole.param("step") == (n + 1,)
+        return numbers.id if plain and steps else None
 
     # -- products of three -----------------------------------------------------------------------
     def _regrouped(self, node: Node):
