@@ -45,6 +45,7 @@ from graphad.lower.strips import strips
 from graphad.ops.cost import operations
 from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
+from graphad.rewrite.lookups import look_up_later
 from graphad.rewrite.products import reassociate
 from graphad.rewrite.sink import sink
 from graphad.rewrite.sums import join_sums
@@ -71,6 +72,7 @@ class Pass:
 GRAPH_PASSES = (Pass("simplify", simplify, check),)
 LARGE_PASSES = (
     Pass("reassociate", reassociate, check),
+    Pass("look up later", look_up_later, check),
     Pass("expand", expand, check),
     Pass("tidy", tidy, check),
     Pass("join sums", join_sums, check),

@@ -159,3 +159,21 @@ def test_convolutions_of_every_length_and_batch():
     want = [ga.grad(lambda a, v: (np.convolve(a, v) ** 2).sum(), wrt=(0, 1))(row, v) for row in a]
     np.testing.assert_allclose(got[0], [w[0] for w in want], rtol=1e-12)
     np.testing.assert_allclose(got[1], [w[1] for w in want], rtol=1e-12)
+
+
+def test_long_arithmetic_on_what_is_looked_up_is_done_once_an_element():
+    table, i = RNG.normal(size=(40, 6)), RNG.integers(-40, 40, 300)
+    f = ga.function(lambda t, i: (np.tanh(2.0 * t[i] + 1.0), np.exp(t[i]) * t[i]))
+    sizes = [r.space for r in f.lower(table, i).program.regions if any(
+        s.op in ("tanh", "exp") for s in r.body)]  # fmt: skip
+    assert sizes and all(np.prod(s) == table.size for s in sizes)
+    for got, want in zip(f(table, i), (np.tanh(2 * table[i] + 1), np.exp(table[i]) * table[i]),
+                         strict=True):  # fmt: skip
+        np.testing.assert_allclose(got, want, rtol=1e-14)
+    g = ga.grad(lambda t: (np.tanh(t[i]) ** 2).sum())
+    slopes = np.zeros_like(table)
+    np.add.at(slopes, i, 2 * np.tanh(table[i]) / np.cosh(table[i]) ** 2)
+    np.testing.assert_allclose(g(table), slopes, rtol=1e-12, atol=1e-14)
+    few = ga.function(lambda t, i: np.tanh(t[i]))
+    body = few.lower(table, i[:5]).program.regions[0]
+    assert np.prod(body.space) == 30  # fewer than the table has

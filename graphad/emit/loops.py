@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphad.lower.program import CHUNKED, LONG, STEP, Affine, Loop, Statement, Store
+from graphad.lower.program import CHUNKED, STEP, Affine, Loop, Statement, Store
+from graphad.ops.cost import LONG
 
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis

@@ -30,13 +30,14 @@ from graphad.graph import Builder, Graph, Node
 from graphad.lower.program import Buffer, Program, Routine
 from graphad.lower.unbatch import Unbatched, unbatched
 from graphad.ops.control import picks
+from graphad.ops.cost import LONG
 from graphad.ops.value import Value
 from graphad.spec import Spec, is_static, size_of
 
 MOST_ELEMENTS = 128
 MOST_WORK = 400
 MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
-DEAR, MOST_DEAR = 10, 32  # operations that are long code, and how many
+MOST_DEAR = 32  # elements that long arithmetic makes
 DEAR_VECTOR = 16  # elements from which on long code is better a loop, whose vectors take turns
 VARIABLE = re.compile(r"\b[vu]\d+\b")
 MIXING = ("reduce", "contract", "place", "scan", "routine")
@@ -83,7 +84,7 @@ def takes(graph: Graph, most: int = MOST_WORK, each: bool = False) -> bool:
                 left *= shape[node.param("right").index(c)]
             work += 2 * left
         elif node.op.lowering == "loop":
-            if node.op.cost >= DEAR and spec.size >= DEAR_VECTOR and not each:
+            if node.op.cost >= LONG and spec.size >= DEAR_VECTOR and not each:
                 return False
             work += spec.size
     return work <= most
@@ -386,7 +387,7 @@ def takes_each(graph: Graph) -> bool:
 def is_brief(nodes: Iterable[Node]) -> bool:
     """Whether code for each of many examples or steps is short: small values, few long bodies."""
     nodes = [n for n in nodes if isinstance(n.spec, Spec)]
-    dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= DEAR)
+    dear = sum(n.spec.size for n in nodes if n.op.lowering == "loop" and n.op.cost >= LONG)
     return dear <= MOST_DEAR and all(n.spec.size <= MOST_ELEMENTS_EACH for n in nodes)
 
 

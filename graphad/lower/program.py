@@ -16,7 +16,6 @@ from graphad.op import find
 from graphad.spec import Dim, Spec, size_of
 
 STEP = "combine "  # then a reduction: the op of a statement that is one step of it
-LONG = 10  # cost from which a statement is long arithmetic
 CHUNKED = ("sum", "prod", "max", "min")  # reductions that go in blocks
 
 

@@ -10,6 +10,7 @@ from graphad.ops.linalg import dims_of
 from graphad.ops.loops import ENDLESS
 from graphad.spec import Spec, size_of
 
+LONG = 10  # cost from which an operation is long arithmetic
 MOVING = 0.5  # additions that a byte to or from memory is worth, on a core of its own
 SMALL_SOURCE = 8  # times smaller than a result: an array that stays in the cache beside it
 
