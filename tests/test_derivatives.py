@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad.emit.small import Straight
 
 
 @pytest.mark.parametrize(
@@ -271,3 +272,22 @@ def test_jacobian_chooses_its_mode_from_the_graph():
         assert costs["auto"] <= 1.01 * min(costs["forward"], costs["reverse"])
         both = [ga.jacobian(f, mode=m)(x) for m in ("forward", "reverse")]
         np.testing.assert_allclose(both[0], both[1], rtol=1e-12, atol=1e-12)
+
+
+def test_a_sparse_hessian_is_straight_line_code():
+    """Most of the work on its tangents is with zeros that stay zeros."""
+
+    def f(x):
+        return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+    x = np.linspace(-1.0, 1.0, 10)
+    h = ga.hessian(f)
+    (region,) = h.lower(x).program.regions
+    assert isinstance(region, Straight)
+    want = np.zeros((10, 10))
+    k = np.arange(9)
+    want[k, k] = 1200 * x[:-1] ** 2 - 400 * x[1:] + 2
+    want[k + 1, k + 1] += 200
+    want[k, k + 1] = want[k + 1, k] = -400 * x[:-1]
+    np.testing.assert_allclose(h(x), want, rtol=1e-13, atol=1e-12)
+    assert not np.signbit(h(x)[0, 2])

@@ -7,6 +7,7 @@ many examples becomes a loop over such code.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from graphad.spec import Spec, is_static, size_of
 
 MOST_ELEMENTS = 128
 MOST_WORK = 400
+MOST_SPARSE = 10  # times as much work as that, if most of it is with zeros
 MOST_WORK_EACH, MOST_ELEMENTS_EACH = 600, 36  # for each of many examples
 MOST_DEAR = 32  # elements that long arithmetic makes
 DEAR_VECTOR = 16  # elements from which on long code is better a loop, whose vectors take turns
@@ -61,6 +63,8 @@ def takes(graph: Graph, most: int = MOST_WORK, each: bool = False) -> bool:
     `each`: for each of many examples, which vectors then go across.
     """
     work = 0
+    sparse = any(n.op.name == "embed" for n in graph.nodes)
+    bound = MOST_SPARSE * most if sparse else most
     if len(graph.nodes) > 8 * MOST_WORK:
         return False
     for node in graph.nodes:
@@ -87,7 +91,19 @@ def takes(graph: Graph, most: int = MOST_WORK, each: bool = False) -> bool:
             if node.op.cost >= LONG and spec.size >= DEAR_VECTOR and not each:
                 return False
             work += spec.size
-    return work <= most
+        if work > bound:
+            return False
+    return work <= most or statements_of(graph) <= most
+
+
+def statements_of(graph: Graph) -> int:
+    """How many statements straight-line code has, where structural zeros leave little to do: the
+    tangents of each element of an array, say."""
+    s = Straightener(graph)
+    s.buffer_of = {n.id: -1 for n in graph.nodes if n.op.lowering in ("input", "captured")}
+    s.run()
+    results = {str(v) for o in graph.outputs for v in np.ravel(s.values[o])}
+    return len(live(s.lines, results))
 
 
 @dataclass(frozen=True)
@@ -347,6 +363,11 @@ def objects(items, shape):
     return out.reshape(shape)
 
 
+def _is_finite(x) -> bool:
+    """Whether a scalar is known, and finite."""
+    return x is ZERO or (not isinstance(x, str) and math.isfinite(x))
+
+
 def _known(name: str, xs: list):
     """The result where structural zeros decide it, else None."""
     if name == "scale" and any(x is ZERO or (not isinstance(x, str) and x == 0) for x in xs):
@@ -362,6 +383,8 @@ def _known(name: str, xs: list):
             return xs[0]
     if name == "sub" and xs[1] is ZERO:
         return xs[0]
+    if name == "mul" and any(x is ZERO for x in xs) and all(map(_is_finite, xs)):
+        return ZERO
     if name in ("neg", "convert") and xs[0] is ZERO:
         return ZERO
     if name == "select" and (not isinstance(xs[0], str)):
