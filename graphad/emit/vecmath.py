@@ -111,6 +111,16 @@ def exp(x: Real) -> Real:
     return wide.scaled(entry.fma(exp_rest(steps.r, steps.r), entry), steps.k, steps.whole)
 
 
+def exp_pair(x: Real) -> Pair:
+    """e**x and what its rounding left out."""
+    steps = Steps(clamped(x))
+    entry = wide.looked_up(x, numbers(x, "EXP_TABLE"), steps.place)
+    m = exp_rest(steps.r, steps.r)
+    high = entry.fma(m, entry)
+    low = entry.fma(m, entry - high) + entry * (steps.low + steps.rest())
+    return Pair(*(wide.scaled(part, steps.k, steps.whole) for part in (high, low)))
+
+
 def expm1(x: Real) -> Real:
     """e**x - 1, exact at ±0 and relative near it; half of it at first, which does not overflow."""
     steps = Steps(clamped(x))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 
 from graphad.emit import wide
-from graphad.emit.real import DOUBLE, Pair, Real, quotient, two_product, two_sum
+from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_product, two_sum
 from graphad.emit.vecmath import (
     BODIES,
     Steps,
     atanh,
     constant,
     exp,
+    exp_pair,
     exp_rest,
     log,
     log1p,
@@ -27,12 +28,15 @@ from graphad.emit.vecmath import (
 def expit(x: Real) -> Real:
     """1 / (1 + e**-x), from e**-|x|."""
     e = exp(-x.magnitude())
-    return (x.like(1.0).where(x >= 0.0, e)) / (1.0 + e)
+    one = x.like(1.0)
+    p = quotient(Pair(one.where(x >= 0.0, e), x.like(0.0)), quick_two_sum(one, e))
+    return p.high + p.low
 
 
 def softplus(x: Real) -> Real:
     """log(1 + e**x) = max(x, 0) + log1p(e**-|x|)."""
-    rest = log1p(exp(-x.magnitude()))
+    e = exp_pair(-x.magnitude())
+    rest = log1p(e.high) + e.low / (1.0 + e.high)
     return (x + x).where(x.unordered(x), x.like(0.0).where(x < 0.0, x) + rest)
 
 
@@ -58,7 +62,10 @@ def _erfc_of_size(a: Real, below: Real | None = None) -> Real:
     first, *others = numbers(a, "ERFCX")
     tail = polynomial(q, others)
     high = q.fma(tail, first)
-    p = quotient(Pair(high, q.fma(tail, first - high)), two_sum(a + a, a.like(1.0)))
+    d = two_sum(a + a, a.like(1.0))
+    if below is not None:
+        d = Pair(d.high, below.fma(2.0, d.low))
+    p = quotient(Pair(high, q.fma(tail, first - high)), d)
     steps = Steps(-square.high)
     r = steps.r - square.low  # its rounding error is nothing beside 1
     m = r + exp_rest(r, steps.low + steps.rest())
@@ -101,7 +108,8 @@ def ndtr(x: Real) -> Real:
 
 
 def log_ratio(x: Real, y: Real) -> Real:
-    """log(x / y) for positive numbers, also where the quotient overflows or is subnormal."""
+    """log(x / y) for positive numbers, also where the quotient overflows or is subnormal; with what
+    the quotient was rounded by, which is all that is left near x = y."""
     r = x / y
     whole = 600 if x.f is DOUBLE else 75
     large = x.b.and_(r == math.inf, x < math.inf)
@@ -111,7 +119,11 @@ def log_ratio(x: Real, y: Real) -> Real:
     down = x.like(2.0**whole).where(large, x.like(2.0**-whole).where(small, one))
     shift = x.like(2.0 * whole * math.log(2.0))
     back = shift.where(large, (-shift).where(small, 0.0))
-    return log((x * up) / (y * down)) + back
+    n, d = x * up, y * down
+    r = n / d
+    rest = (-r).fma(d, n) / n
+    rest = rest.where((r - 1.0).magnitude() < 0.5, 0.0)
+    return log(r) + (back + rest)
 
 
 def log_ndtr(x: Real) -> Real:

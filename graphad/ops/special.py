@@ -228,7 +228,7 @@ _DIVERGENCE = (
 special("rel_entr", 2, _DIVERGENCE.replace("{rest}", "").replace("{at_zero}", "{zero}"),
         meaning=lambda x, y: x * sym("log")(x / y), domain=((0.1, 3.0), (0.1, 3.0)),
         partials=lambda x, y, out: (_log(x / y) + 1.0, -x / y))  # fmt: skip
-special("kl_div", 2, _DIVERGENCE.replace("{rest}", " - {0} + {1}").replace("{at_zero}", "{1}"),
+special("kl_div", 2, _DIVERGENCE.replace("{rest}", " + ({1} - {0})").replace("{at_zero}", "{1}"),
         meaning=lambda x, y: x * sym("log")(x / y) - x + y, domain=((0.1, 3.0), (0.1, 3.0)),
         partials=lambda x, y, out: (_log(x / y), 1.0 - x / y))  # fmt: skip
 
