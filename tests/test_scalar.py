@@ -8,6 +8,7 @@ import sympy
 
 import graphad as ga
 from graphad.op import TABLE
+from graphad.ops.value import Value, apply
 
 UFUNCS = {}
 for _function, _implementation in list(TABLE.numpy.items()):
@@ -18,6 +19,22 @@ del UFUNCS["divmod"]
 for _name in ga.special.__all__:
     if _name in TABLE.scipy:
         UFUNCS[_name] = getattr(scipy.special, _name, getattr(ga.special, _name))
+
+
+def within(name):
+    """An operation that only derivatives use."""
+
+    def call(x):
+        if isinstance(x, Value):
+            return apply(name, x)
+        x = x if x.dtype.kind == "f" else x.astype("f8")
+        return TABLE.ops[name].reference([x], {}, None)
+
+    return call
+
+
+for _name in ("exp_minus_square", "exp_minus_half_square", "inverse_mills"):
+    UFUNCS[_name] = within(_name)
 
 NAMES = {
     "sub": "subtract",

@@ -75,6 +75,31 @@ def _erfc_of_size(a: Real, below: Real | None = None) -> Real:
     return wide.scaled(out, steps.k, steps.whole)
 
 
+def _exp_of_minus(square: Pair) -> Real:
+    """e**-square, for a square of at most 900."""
+    steps = Steps(-square.high)
+    r = steps.r - square.low
+    entry = wide.looked_up(r, numbers(r, "EXP_TABLE"), steps.place)
+    return wide.scaled(entry.fma(exp_rest(r, r), entry), steps.k, steps.whole)
+
+
+def exp_minus_square(x: Real) -> Real:
+    """e**-x², with what the square was rounded by."""
+    a = x.magnitude()
+    top = 30.0 if x.f is DOUBLE else 12.0
+    a = x.like(top).where(a > top, a)
+    return _exp_of_minus(two_product(a, a))
+
+
+def exp_minus_half_square(x: Real) -> Real:
+    """e**(-x² / 2), likewise."""
+    a = x.magnitude()
+    top = 42.0 if x.f is DOUBLE else 16.0
+    a = x.like(top).where(a > top, a)
+    square = two_product(a, a)
+    return _exp_of_minus(Pair(square.high * 0.5, square.low * 0.5))
+
+
 def erf(x: Real) -> Real:
     """The error function: an odd polynomial below 0.9, then 1 - erfc."""
     size = x.magnitude()
@@ -130,15 +155,28 @@ def log_ndtr(x: Real) -> Real:
     """log of ndtr: from the scaled function below 0, by log1p above."""
     size = x.magnitude()
     upper = log1p(-ndtr(-size))
-    top = 1e150 if x.f is DOUBLE else 1e18
-    a = x.like(top).where(size > top, size) * math.sqrt(0.5)
+    lower = log(_erfcx_of_root(size) * 0.5) - 0.5 * (size * size)
+    return (x + x).where(x.unordered(x), lower.where(x < 0.0, upper))
+
+
+def inverse_mills(x: Real) -> Real:
+    """The density of the normal distribution over its distribution function."""
+    size = x.magnitude()
+    lower = math.sqrt(2.0 / math.pi) / _erfcx_of_root(size)
+    upper = exp_minus_half_square(size) * (1.0 / math.sqrt(2.0 * math.pi)) / ndtr(size)
+    lower = size.where(size > 1e9, lower)  # infinity too
+    return (x + x).where(x.unordered(x), lower.where(x < 0.0, upper))
+
+
+def _erfcx_of_root(size: Real) -> Real:
+    """e**a² erfc(a) for a = size / sqrt(2)."""
+    top = 1e150 if size.f is DOUBLE else 1e18
+    a = size.like(top).where(size > top, size) * math.sqrt(0.5)
     far = a > 25.0  # beyond the polynomial: the asymptotic series of erfc
-    near = _erfcx_of(x.like(25.0).where(far, a))
+    near = _erfcx_of(size.like(25.0).where(far, a))
     u = 1.0 / (a * a)
     tail = polynomial(u, [(-1) ** k * _odd_product(k) / 2**k for k in range(7)])
-    tail = tail / (a * math.sqrt(math.pi))
-    lower = log(tail.where(far, near) * 0.5) - 0.5 * (size * size)
-    return (x + x).where(x.unordered(x), lower.where(x < 0.0, upper))
+    return (tail / (a * math.sqrt(math.pi))).where(far, near)
 
 
 def _odd_product(k: int) -> float:
@@ -261,5 +299,5 @@ def i1e(x: Real) -> Real:
 BODIES |= {
     f.__name__: f
     for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri, tail_quantile,
-              erfinv, i0e, i1e)
+              erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square, inverse_mills)
 }  # fmt: skip

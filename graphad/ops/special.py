@@ -83,32 +83,69 @@ def _log(x):
 
 
 # -- the error function ----------------------------------------------------------------------------
+def _wide(f):
+    """A reference in longer numbers."""
+
+    def call(x):
+        long = np.longdouble if np.dtype(x.dtype).itemsize == 8 else np.float64
+        with np.errstate(all="ignore"):
+            return np.asarray(f(x.astype(long)), x.dtype)[()]
+
+    return call
+
+
+# Of the squares in these nothing is lost, which for a large x would be hundreds of units.
+special("exp_minus_square", 1, "exp_minus_square_{code}({0})",
+        reference=_wide(lambda x: np.exp(-x * x)), meaning=lambda x: sym("exp")(-x * x),
+        partials=lambda x, out: (-2.0 * x * out,))  # fmt: skip
+special("exp_minus_half_square", 1, "exp_minus_half_square_{code}({0})",
+        reference=_wide(lambda x: np.exp(-0.5 * x * x)), meaning=lambda x: sym("exp")(-x * x / 2),
+        partials=lambda x, out: (-x * out,))  # fmt: skip
 special("erf", 1, "erf_{code}({0})", meaning=sym("erf"),
-        partials=lambda x, out: (_exp(-x * x) * (2.0 / ROOT_PI),))  # fmt: skip
+        partials=lambda x, out: (apply("exp_minus_square", x) * (2.0 / ROOT_PI),))  # fmt: skip
 special("erfc", 1, "erfc_{code}({0})", meaning=sym("erfc"),
-        partials=lambda x, out: (_exp(-x * x) * (-2.0 / ROOT_PI),))  # fmt: skip
-special("erfinv", 1, "erfinv_{code}({0})", units=(4.0, 4.0),
+        partials=lambda x, out: (apply("exp_minus_square", x) * (-2.0 / ROOT_PI),))  # fmt: skip
+
+
+def _one_over_density(tail, quantile):
+    """1 over the normal density at a quantile beyond which there is this much: that is the
+    probability times the inverse Mills ratio, which hardly feels the quantile's rounding. The
+    power of e would: by its square."""
+    slope = 1.0 / (tail * apply("inverse_mills", -apply("abs", quantile)))
+    return select(tail == 0.0, np.inf, slope)
+
+
+special("erfinv", 1, "erfinv_{code}({0})", units=(5.0, 5.0),
         meaning=sym("erfinv"), domain=((-0.9, 0.9),),
-        partials=lambda x, out: (_exp(out * out) * (0.5 * ROOT_PI),))  # fmt: skip
+        partials=lambda x, out: (
+            _one_over_density(1.0 - apply("abs", x), ROOT_TWO * out) / ROOT_TWO,))  # fmt: skip
 special("erfcinv", 1, meaning=lambda p: sym("erfinv")(1 - p), domain=((0.1, 1.9),),
-        partials=lambda x, out: (_exp(out * out) * (-0.5 * ROOT_PI),))  # fmt: skip
+        partials=lambda x, out: (
+            _one_over_density(select(x < 1.0, x, 2.0 - x), ROOT_TWO * out) / -ROOT_TWO,
+        ))  # fmt: skip
 
 
-def _density(x):
-    """The standard normal density."""
-    return _exp(-0.5 * x * x) / ROOT_TWO_PI
+def _mills_reference(x):
+    """By SciPy's scaled function."""
+    with np.errstate(all="ignore"):
+        return math.sqrt(2 / math.pi) / _scipy("erfcx")(-x * math.sqrt(0.5))
 
 
 special("ndtr", 1, "ndtr_{code}({0})", units=(2.2, 3.0),
         meaning=lambda x: (1 + sym("erf")(x / sym("sqrt")(2))) / 2,
-        partials=lambda x, out: (_density(x),))  # fmt: skip
-special("ndtri", 1, "ndtri_{code}({0})", units=(4.0, 4.0),
+        partials=lambda x, out: (apply("exp_minus_half_square", x) / ROOT_TWO_PI,))  # fmt: skip
+special("ndtri", 1, "ndtri_{code}({0})", units=(5.0, 5.0),
         meaning=lambda p: sym("sqrt")(2) * sym("erfinv")(2 * p - 1),
-        partials=lambda p, out: (_exp(0.5 * out * out) * ROOT_TWO_PI,),
+        partials=lambda p, out: (_one_over_density(select(p < 0.5, p, 1.0 - p), out),),
         domain=((0.1, 0.9),))  # fmt: skip
 special("log_ndtr", 1, "log_ndtr_{code}({0})", units=(4.5, 4.5),
         meaning=lambda x: sym("log")((1 + sym("erf")(x / sym("sqrt")(2))) / 2),
-        partials=lambda x, out: (_exp(-0.5 * x * x - out) / ROOT_TWO_PI,))  # fmt: skip
+        partials=lambda x, out: (apply("inverse_mills", x),))  # fmt: skip
+special("inverse_mills", 1, "inverse_mills_{code}({0})", units=(5.0, 5.0),
+        reference=_mills_reference,
+        meaning=lambda x: (sym("exp")(-x * x / 2) * sym("sqrt")(2 / sym("acos")(-1))
+                           / (1 + sym("erf")(x / sym("sqrt")(2)))),
+        partials=lambda x, out: (-out * (x + out),))  # fmt: skip
 
 # -- the logistic function and its kin -------------------------------------------------------------
 special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + sym("exp")(-x)),
