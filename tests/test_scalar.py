@@ -33,7 +33,7 @@ def within(name):
     return call
 
 
-for _name in ("exp_minus_square", "exp_minus_half_square", "inverse_mills"):
+for _name in ("exp_minus_square", "exp_minus_half_square", "inverse_mills", "mills_ratio"):
     UFUNCS[_name] = within(_name)
 
 NAMES = {

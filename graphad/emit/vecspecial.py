@@ -14,7 +14,7 @@ from graphad.emit.vecmath import (
     Steps,
     atanh,
     constant,
-    exp,
+    exp_close,
     exp_pair,
     exp_rest,
     log,
@@ -27,8 +27,7 @@ from graphad.emit.vecmath import (
 # -- the logistic function and its kin -------------------------------------------------------------
 def expit(x: Real) -> Real:
     """1 / (1 + e**-x), from e**-|x|."""
-    e = exp(-x.magnitude())
-    one = x.like(1.0)
+    e, one = exp_close(-x.magnitude()), x.like(1.0)
     p = quotient(Pair(one.where(x >= 0.0, e), x.like(0.0)), quick_two_sum(one, e))
     return p.high + p.low
 
@@ -168,6 +167,13 @@ def inverse_mills(x: Real) -> Real:
     return (x + x).where(x.unordered(x), lower.where(x < 0.0, upper))
 
 
+def mills_ratio(x: Real) -> Real:
+    """The upper tail of the normal distribution over its density, for x >= 0."""
+    out = _erfcx_of_root(x) * math.sqrt(0.5 * math.pi)
+    out = (1.0 / x).where(x > 1e9, out)  # infinity too
+    return out.where(x >= 0.0, math.nan)
+
+
 def _erfcx_of_root(size: Real) -> Real:
     """e**a² erfc(a) for a = size / sqrt(2)."""
     top = 1e150 if size.f is DOUBLE else 1e18
@@ -299,5 +305,6 @@ def i1e(x: Real) -> Real:
 BODIES |= {
     f.__name__: f
     for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri, tail_quantile,
-              erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square, inverse_mills)
+              erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square, inverse_mills,
+              mills_ratio)
 }  # fmt: skip

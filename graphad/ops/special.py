@@ -107,11 +107,24 @@ special("erfc", 1, "erfc_{code}({0})", meaning=sym("erfc"),
         partials=lambda x, out: (apply("exp_minus_square", x) * (-2.0 / ROOT_PI),))  # fmt: skip
 
 
+def _mills_ratio_reference(x):
+    """By SciPy's scaled function."""
+    with np.errstate(all="ignore"):
+        out = math.sqrt(0.5 * math.pi) * _scipy("erfcx")(x * math.sqrt(0.5))
+        return np.where(x >= 0, out, np.nan).astype(out.dtype)[()]
+
+
+special("mills_ratio", 1, "mills_ratio_{code}({0})", units=(5.0, 5.0),
+        reference=_mills_ratio_reference, domain=((0.0, 4.0),),
+        meaning=lambda x: (sym("sqrt")(sym("acos")(-1) / 2) * sym("exp")(x * x / 2)
+                           * sym("erfc")(x / sym("sqrt")(2))),
+        partials=lambda x, out: (x * out - 1.0,))  # fmt: skip
+
+
 def _one_over_density(tail, quantile):
-    """1 over the normal density at a quantile beyond which there is this much: that is the
-    probability times the inverse Mills ratio, which hardly feels the quantile's rounding. The
-    power of e would: by its square."""
-    slope = 1.0 / (tail * apply("inverse_mills", -apply("abs", quantile)))
+    """1 over the normal density at a quantile beyond which there is this much: Mills' ratio over
+    that, which hardly feels the quantile's rounding. A power of e would, by the square."""
+    slope = apply("mills_ratio", apply("abs", quantile)) / tail
     return select(tail == 0.0, np.inf, slope)
 
 
@@ -147,9 +160,17 @@ special("inverse_mills", 1, "inverse_mills_{code}({0})", units=(5.0, 5.0),
                            / (1 + sym("erf")(x / sym("sqrt")(2)))),
         partials=lambda x, out: (-out * (x + out),))  # fmt: skip
 
+
 # -- the logistic function and its kin -------------------------------------------------------------
+def _logistic_density(x):
+    """e / (1 + e)**2 for e = exp(-|x|)."""
+    e = _exp(-apply("abs", x))
+    part = 1.0 / (1.0 + e)
+    return e * part * part
+
+
 special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + sym("exp")(-x)),
-        partials=lambda x, out: (out * apply("expit", -x),))  # fmt: skip
+        partials=lambda x, out: (_logistic_density(x),))  # fmt: skip
 special("softplus", 1, "softplus_{code}({0})", reference=lambda x: np.logaddexp(x, x.dtype.type(0)),
         meaning=lambda x: sym("log")(1 + sym("exp")(x)),
         partials=lambda x, out: (apply("expit", x),))  # fmt: skip
