@@ -12,7 +12,6 @@ from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_p
 from graphad.emit.vecmath import (
     BODIES,
     Steps,
-    atanh,
     constant,
     exp_close,
     exp_pair,
@@ -40,10 +39,11 @@ def softplus(x: Real) -> Real:
 
 
 def logit(p: Real) -> Real:
-    """log(p / (1 - p)); 2 atanh(2p - 1) near 1/2, where that loses no bits."""
-    near = (p - 0.5).magnitude() < 0.25
-    inner = p.like(0.25).where(near, 0.0)
-    return (2.0 * atanh((p + p - 1.0).where(near, inner))).where(near, log(p / (1.0 - p)))
+    """log(p / (1 - p)), with what the quotient was rounded by: near 1/2 that is all there is."""
+    d = quick_two_sum(p.like(1.0), -p)
+    r = p / d.high
+    rest = ((-r).fma(d.high, p) - r * d.low) / p
+    return log(r) + rest.where(p.b.and_(r < 8.0, p > 0.0), 0.0)
 
 
 # -- the error function ----------------------------------------------------------------------------

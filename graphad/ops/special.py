@@ -128,7 +128,7 @@ def _one_over_density(tail, quantile):
     return select(tail == 0.0, np.inf, slope)
 
 
-special("erfinv", 1, "erfinv_{code}({0})", units=(5.0, 5.0),
+special("erfinv", 1, "erfinv_{code}({0})", units=(6.0, 6.0),
         meaning=sym("erfinv"), domain=((-0.9, 0.9),),
         partials=lambda x, out: (
             _one_over_density(1.0 - apply("abs", x), ROOT_TWO * out) / ROOT_TWO,))  # fmt: skip
@@ -144,14 +144,14 @@ def _mills_reference(x):
         return math.sqrt(2 / math.pi) / _scipy("erfcx")(-x * math.sqrt(0.5))
 
 
-special("ndtr", 1, "ndtr_{code}({0})", units=(2.2, 3.0),
+special("ndtr", 1, "ndtr_{code}({0})",
         meaning=lambda x: (1 + sym("erf")(x / sym("sqrt")(2))) / 2,
         partials=lambda x, out: (apply("exp_minus_half_square", x) / ROOT_TWO_PI,))  # fmt: skip
-special("ndtri", 1, "ndtri_{code}({0})", units=(5.0, 5.0),
+special("ndtri", 1, "ndtri_{code}({0})", units=(6.0, 6.0),
         meaning=lambda p: sym("sqrt")(2) * sym("erfinv")(2 * p - 1),
         partials=lambda p, out: (_one_over_density(select(p < 0.5, p, 1.0 - p), out),),
         domain=((0.1, 0.9),))  # fmt: skip
-special("log_ndtr", 1, "log_ndtr_{code}({0})", units=(4.5, 4.5),
+special("log_ndtr", 1, "log_ndtr_{code}({0})", units=(6.0, 6.0),
         meaning=lambda x: sym("log")((1 + sym("erf")(x / sym("sqrt")(2))) / 2),
         partials=lambda x, out: (apply("inverse_mills", x),))  # fmt: skip
 special("inverse_mills", 1, "inverse_mills_{code}({0})", units=(5.0, 5.0),
@@ -165,8 +165,8 @@ special("inverse_mills", 1, "inverse_mills_{code}({0})", units=(5.0, 5.0),
 def _logistic_density(x):
     """e / (1 + e)**2 for e = exp(-|x|)."""
     e = _exp(-apply("abs", x))
-    part = 1.0 / (1.0 + e)
-    return e * part * part
+    d = 1.0 + e
+    return e / (d * d)
 
 
 special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + sym("exp")(-x)),
