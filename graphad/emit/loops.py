@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit.real import vector_bits
 from graphad.lower.program import CHUNKED, STEP, Affine, Loop, Statement, Store
 from graphad.ops.cost import LONG
 
@@ -19,7 +20,8 @@ VECTOR = 64  # bytes
 MOST_LONG = 16  # times that long arithmetic may be written out
 BLOCK = 256  # values that are reduced together
 LANES = (32, 8)  # so many at a time, as long as there are so many
-IN_REGISTERS = 16  # vectors that a sum of rows has at most to stay in registers
+# Vectors that a sum of rows has at most to stay in registers, of 32 and of 16.
+IN_REGISTERS = {512: 16, 256: 8, 128: 8}
 TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
 FEWEST_TILED = 4096
 
@@ -274,8 +276,8 @@ def in_order(items: list, step: Callable[[Any, Any], Any], total: Any) -> Any:
 
 def in_registers(count: int, dtype: np.dtype) -> bool:
     """Whether sums of so many columns stay in registers."""
-    vectors, rest = divmod(count * dtype.itemsize, VECTOR)
-    return rest == 0 and 0 < vectors <= IN_REGISTERS
+    size, bits = count * dtype.itemsize, vector_bits()
+    return size % VECTOR == 0 and 0 < 8 * size // bits <= IN_REGISTERS[bits]
 
 
 def levels(loop: Loop) -> dict[int, int]:

@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.emit.loops import BLOCK, LANES
+from graphad.emit.real import vector_bits
 from graphad.runtime.instructions import I32, I64, STORED, counted, element, number
 
 
@@ -80,7 +81,7 @@ def rows_text(word: str) -> str:
     b = ir.IRBuilder(f.append_basic_block("entry"))
     size = word.split("_")[1]
     m = number(int(size)) if size.isdigit() else f.args[3]
-    short = size.isdigit() and int(size) <= SHORT
+    short = size.isdigit() and int(size) <= SHORT and vector_bits() == 512
     together = number(SHORT_TOGETHER if short else TOGETHER)
     many, one = _Rows(f, b, word[-2:], m, together.constant), _Rows(f, b, word[-2:], m, 1)
     wide = b.udiv(f.args[6], together)
