@@ -155,8 +155,8 @@ def _bodies() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def simulated_words(source: str) -> dict[str, Any]:
-    """Every word that a loop kernel uses, as Python functions."""
+def simulated_words() -> dict[str, Any]:
+    """Every word of loop kernels but those of `device_sources`, as Python functions."""
     words: dict[str, Any] = {
         "integer": _load("i8"), "put": _store("i8"), "wide_vectors": lambda: None,
         "stack": _memory, "math": math,
@@ -174,6 +174,4 @@ def simulated_words(source: str) -> dict[str, Any]:
         words[code] = getattr(np, np.dtype(code).name)
         for name, body in _bodies().items():
             words[f"{name}_{code}"] = lambda *xs, f=body, t=words[code]: t(f(*xs))
-    for text in device_sources(source).values():
-        exec(compile(text, "<graphad device function>", "exec"), words)
     return words

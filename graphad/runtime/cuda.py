@@ -92,7 +92,10 @@ def namespace(source: str) -> tuple[str, dict[str, Any]]:
     for code in cuda_words.CODES:
         space[code] = bool if code == "b1" else getattr(np, np.dtype(code).name)
     if simulated():
-        return source, space | cuda_words.simulated_words(source)
+        space |= cuda_words.simulated_words()
+        for text in cuda_words.device_sources(source).values():
+            exec(compile(text, "<graphad device function>", "exec"), space)
+        return source, space
     from graphad.runtime.primitives import WORDS
 
     for size in set(re.findall(r"\bstack\((\d+)\)", source)):
