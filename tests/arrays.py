@@ -1,5 +1,7 @@
 """The arrays that examples in the table name, and helpers to compare results."""
 
+import threading
+
 import numpy as np
 
 _rng = np.random.default_rng(7)
@@ -34,3 +36,21 @@ def assert_close(got, want, dtype=np.float64, factor=1.0):
     """Equal up to the rounding of a few operations in this dtype; nan equals nan."""
     tolerance = factor * (1e-12 if np.dtype(dtype) == np.float64 else 2e-5)
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+def at_once(work, arguments):
+    """Run work(argument) in a thread for each argument; the errors that they raised."""
+    failed = []
+
+    def guarded(argument):
+        try:
+            work(argument)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(a,)) for a in arguments]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return failed

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from arrays import at_once
 
 import graphad as ga
 from graphad.lower.program import Nest, Repeat
@@ -163,22 +164,13 @@ def test_rows_and_columns_of_any_length(n, dtype):
 
 def test_first_calls_while_others_trace():
     """Gates are shut while anything is traced; a call then goes another way, and gives the same."""
-    failed = []
 
     def work(k):
-        try:
-            f = ga.function(lambda a: np.exp(a / (k + 1)).sum(axis=0))
-            np.testing.assert_allclose(f(W), np.exp(W / (k + 1)).sum(axis=0), rtol=1e-12)
-        except Exception as error:
-            failed.append(error)
+        f = ga.function(lambda a: np.exp(a / (k + 1)).sum(axis=0))
+        np.testing.assert_allclose(f(W), np.exp(W / (k + 1)).sum(axis=0), rtol=1e-12)
 
     for _ in range(10):
-        threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-    assert not failed
+        assert not at_once(work, range(6))
 
 
 def test_made_once_by_one_of_several_threads():
@@ -191,13 +183,10 @@ def test_made_once_by_one_of_several_threads():
 
     found = []
 
-    def work():
+    def work(_):
         barrier.wait()
         found.append(slow())
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    assert not at_once(work, range(4))
+    assert len(found) == 4
     assert len(made) == 1 and all(f is made[0] for f in found)
