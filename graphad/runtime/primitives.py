@@ -18,6 +18,7 @@ from llvmlite import ir
 
 from graphad.emit import philox, vecgamma, vecmath, vecspecial
 from graphad.emit.kernel import BLOCK
+from graphad.emit.real import on_cuda
 from graphad.runtime import functions
 from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
 from graphad.runtime.instructions import I32, I64, STORED, declared, element, number
@@ -391,9 +392,10 @@ def _make_llvm(name, code):
 
     def call(b, *values):
         kind = STORED[code]
-        suffix = "f64" if code == "f8" else "f32"
-        f = declared(b, f"llvm.{name}.{suffix}", kind, [kind] * len(values))
-        return b.call(f, values)
+        full = f"llvm.{name}.{'f64' if code == 'f8' else 'f32'}"
+        if on_cuda() and name == "rint":  # which NVVM does not know
+            full = "__nv_rint" if code == "f8" else "__nv_rintf"
+        return b.call(declared(b, full, kind, [kind] * len(values)), values)
 
     return call
 
