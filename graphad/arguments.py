@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import DTypeError, TraceError, Where
+from graphad.runtime.described import described
 from graphad.spec import Spec, check_dtype, same_dim
 from graphad.trace.tensor import Tensor
 
@@ -67,8 +68,8 @@ def positional_names(signature: inspect.Signature, n: int) -> list[str]:
     return (names + [f"a{i}" for i in range(n)])[:n]
 
 
-def prepare(operation: str, x) -> tuple[Any, Spec]:
-    """A leaf as the entry takes it, and its spec."""
+def prepare(operation: str, x, device: str = "cpu") -> tuple[Any, Spec]:
+    """A leaf as the entry takes it, and its spec; on a GPU arrays may be there already."""
     cls = type(x)
     if cls is np.ndarray:
         if x.ndim == 0:
@@ -84,6 +85,9 @@ def prepare(operation: str, x) -> tuple[Any, Spec]:
         return x, Spec((), check_dtype(x.dtype, operation))
     if isinstance(x, Tensor):
         return x, x.spec
+    there = described(x) if device == "cuda" else None
+    if there is not None:
+        return there, Spec(there.shape, check_dtype(there.dtype, operation))
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
         return prepare(operation, np.asarray(x).view(np.ndarray))
     if isinstance(x, complex):

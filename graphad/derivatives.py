@@ -14,7 +14,7 @@ from graphad.batch import batch_through
 from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError, DTypeError, ShapeError
-from graphad.function import Function, as_function
+from graphad.function import Function, as_function, derived
 from graphad.graph import reachable
 from graphad.ops.array import embed, transpose
 from graphad.ops.control import placeholder
@@ -44,7 +44,7 @@ def _transform(
     g.__signature__ = signature.replace(parameters=parameters[:at] + keywords + parameters[at:])  # type: ignore
     g.__name__ = f"{what}({f.__name__})"
     g.__doc__ = f"{what} of {f.__name__}; made by graphad."
-    made = Function(g, static=tuple(f._static))
+    made = derived(g, f)
     made._recipe = (transform, (f,), options)
     return made
 

@@ -11,7 +11,7 @@ from graphad.derivatives import jacobian_of, unit_tangents
 from graphad.diff.blocks import Lanes, push_within
 from graphad.diff.sparsity import Dependence, Structure, block_form
 from graphad.errors import DerivativeError, ShapeError
-from graphad.function import Function, as_function
+from graphad.function import Function, as_function, derived
 from graphad.ops.control import placeholder
 from graphad.ops.value import Value, full, lift, reshape
 from graphad.selection import Selection, outputs_of, tensors
@@ -86,7 +86,7 @@ def value_and_log_det(f) -> Function:
 
     g.__signature__ = f._python_signature  # type: ignore[attr-defined]
     g.__name__ = f"value_and_log_det({f.__name__})"
-    made = Function(g, static=tuple(f._static))
+    made = derived(g, f)
     made._recipe = (value_and_log_det, (f,), {})
     return made
 
@@ -151,7 +151,7 @@ def structure_of(f) -> Any:
 
     def found(*args, **kwargs) -> Structure:
         kept.clear()
-        _ = Function(g, static=tuple(f._static)).lower(*args, **kwargs).graph
+        _ = derived(g, f).lower(*args, **kwargs).graph
         return kept[-1]
 
     return found

@@ -74,6 +74,7 @@ class Function:
             "signature": signature, "static": static, "name": name,
             "parallel": parallel, "cache": cache, "fastmath": fastmath, "device": device,
         }  # fmt: skip
+        self._device = device
         self._recipe: tuple | None = None
         self._known: dict[Any, Prepared] = {}
         self._lowered: dict[Any, tuple[Lowered, Any]] = {}
@@ -130,7 +131,7 @@ class Function:
             return self._f(*args, **kwargs)
         prepared_leaves, specs = [], []
         for x in leaves:
-            leaf, spec = prepare(self.__name__, x)
+            leaf, spec = prepare(self.__name__, x, self._device)
             prepared_leaves.append(leaf)
             specs.append(spec)
         specs = self._signed(specs)
@@ -299,6 +300,8 @@ class Function:
                     got=f"{got}, with {known}" if known else str(got),
                     fix="change the signature, or cast and reshape the argument",
                 )  # fmt: skip
+        if self._device != "cpu":  # compiled for each size there
+            return [Spec(g.shape, w.dtype) for w, g in zip(self._specs, specs, strict=True)]
         return list(self._specs)
 
     # -- compilation -----------------------------------------------------------------------------
@@ -343,7 +346,10 @@ class Function:
 
     def _lowered_for(self, args, kwargs) -> tuple[Lowered, list]:
         leaves, tree = self._flatten(args, kwargs)
-        pairs = [(x, x) if isinstance(x, Spec) else prepare(self.__name__, x) for x in leaves]
+        pairs = [
+            (x, x) if isinstance(x, Spec) else prepare(self.__name__, x, self._device)
+            for x in leaves
+        ]
         specs = self._signed([s for _, s in pairs])
         lowered, _ = self._lower((tree, tuple(specs)), tree, specs)
         return lowered, [x for x, _ in pairs]
@@ -457,6 +463,11 @@ def function(f=None, **options) -> Any:
 def as_function(f) -> Function:
     """f as a Function."""
     return f if isinstance(f, Function) else Function(f)
+
+
+def derived(g: Callable, f: Function) -> Function:
+    """A Function made from another one: of the same static arguments, on the same device."""
+    return Function(g, static=tuple(f._static), device=f._device)
 
 
 def _by_name(f):

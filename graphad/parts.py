@@ -10,7 +10,7 @@ from graphad.batch import batch_through
 from graphad.diff.pullback import pull_back
 from graphad.enclosure import Enclosure
 from graphad.errors import DerivativeError, ShapeError, TraceError
-from graphad.function import Function, as_function
+from graphad.function import Function, as_function, derived
 from graphad.graph import Builder, Graph, dependents, reachable
 from graphad.ops.array import total
 from graphad.ops.control import calls, picks, placeholder
@@ -103,8 +103,7 @@ def cut(f, at) -> tuple[Function, Function]:
     head.__signature__ = signature  # type: ignore[attr-defined]
     tail.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     head.__name__, tail.__name__ = f"head({f.__name__})", f"tail({f.__name__})"
-    static = tuple(f._static)
-    parts = Function(head, static=static), Function(tail, static=static)
+    parts = derived(head, f), derived(tail, f)
     for k, part in enumerate(parts):
         part._recipe = (_part_of_cut, (f, at, k), {})
     return parts

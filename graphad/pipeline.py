@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
+from graphad.emit.device import write_device_loop, write_device_nest
 from graphad.emit.kernel import Inner, Kernel, write_loop
 from graphad.emit.nests import write_nest
 from graphad.emit.routines import routine
 from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
 from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.emit.small_loop import straight_loop, takes_loop
-from graphad.errors import (
-    NOWHERE,
-    GraphIndexError,
-    LinAlgError,
-    ShapeError,
-    WeightError,
-    explain,
-)
+from graphad.errors import NOWHERE
 from graphad.graph import Graph, check
+from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
@@ -55,6 +50,7 @@ from graphad.runtime import (
     gate,
 )
 from graphad.runtime.build import FASTMATH, llvm_of
+from graphad.runtime.failures import error_of
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
 from graphad.spec import Spec
 from graphad.timings import timed
@@ -84,11 +80,11 @@ LARGE_PASSES = (
     Pass("steps", steps, check_program),
     Pass("plan memory", plan, check_program),
 )
-INSIDE_A_DEVICE = Pass("lower inside", lambda p: lower_inside(p, "cuda"), check_program)
-DEVICE_PASSES = tuple(
-    INSIDE_A_DEVICE if p.name == INSIDE_A_DEVICE.name else p
-    for p in LARGE_PASSES
-    if p.run not in (strips, steps)  # rows of nests are for threads there
+DEVICE_PASSES = (
+    *(p for p in LARGE_PASSES[:-1] if p.name not in ("strips", "lower inside", "steps")),
+    Pass("apart", apart, check_program),
+    Pass("lower inside", lambda program: lower_inside(program, "cuda"), check_program),
+    LARGE_PASSES[-1],
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
 EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
@@ -170,7 +166,11 @@ class Lowered:
         found: list[Kernel | Inner | None] = []
         for region in program.regions:
             kernel = getattr(region, "kernel", None)
-            if isinstance(region, Loop):
+            if isinstance(region, Loop) and self.device == "cuda":
+                kernel = write_device_loop(region, program.buffers)
+            elif isinstance(region, Nest) and self.device == "cuda":
+                kernel = write_device_nest(region, program.buffers)
+            elif isinstance(region, Loop):
                 kernel = write_loop(region, program.buffers, by_rows)
             elif isinstance(region, Nest):
                 kernel = write_nest(region, program.buffers)
@@ -194,7 +194,11 @@ class Lowered:
 
     @property
     def llvm(self) -> str:
-        """The LLVM text of the kernels."""
+        """The LLVM text of the kernels; with device='cuda' their PTX."""
+        if self.device == "cuda":
+            from graphad.runtime.device import ptx_of_all
+
+            return ptx_of_all(self.kernels)
         sources = dict.fromkeys(k.source for k in all_kernels(self.kernels) if not k.address)
         return "\n".join(llvm_of(s) for s in sources)
 
@@ -220,14 +224,13 @@ class Lowered:
 
     def compile(self) -> Compiled:
         """Machine code for this program."""
+        if self.device == "cuda":
+            from graphad.runtime.device import DeviceProgram
+
+            on_device: Any = DeviceProgram(self)
+            return on_device
         program = self.program
         kernels = self.kernels
-        if self.device == "cuda":
-            from graphad.runtime.cuda import DeviceProgram
-
-            on_device: Any = DeviceProgram(program, kernels, self.name)
-            on_device.lowered = self
-            return on_device
         with timed("image"):
             image = make_image(program, kernels, self.cache, self.parallel)
         buffers = program.buffers
@@ -237,46 +240,7 @@ class Lowered:
         return Compiled(self, image, inputs, outputs)
 
 
-LINALG = {
-    executor.SINGULAR: ("Singular matrix", "check the matrix, or np.linalg.lstsq and pinv"),
-    executor.NOT_POSITIVE: (
-        "Matrix is not positive definite",
-        "add a small multiple of the identity",
-    ),
-    executor.NOT_CONVERGED: (
-        "the iteration did not converge",
-        "look for nan and inf in the matrix",
-    ),
-}
-WEIGHTS = {
-    executor.BAD_WEIGHT: (
-        "a log-weight is nan or +inf",
-        "numbers, or -inf for what is impossible",
-        "look for where it comes from: np.isnan(logits).any()",
-    ),
-    executor.NO_WEIGHT: (
-        "every log-weight is -inf: nothing is possible",
-        "at least one finite log-weight in each row",
-        "leave something possible, or draw only for the rows that have it",
-    ),
-    executor.TOO_FEW: (
-        "more draws without replacement than there are non-zero weights",
-        "num_samples non-zero weights in each row, or more",
-        "fewer num_samples, or replace=True",
-    ),
-}
 REFUSING = ("categorical", "alias_table", "distinct")
-
-
-def _routines(graph: Graph):
-    """(name, the user's line) of what may fail in a graph and in those that it holds."""
-    for node in graph.nodes:
-        if node.op.name in WRITTEN_OUT and node.op.name != "lu":
-            yield node.op.name, node.where
-        for _, value in node.params:
-            for inner in value if isinstance(value, tuple) else (value,):
-                if isinstance(inner, Graph):
-                    yield from _routines(inner)
 
 
 def _canonical(leaf, spec: Spec):
@@ -327,62 +291,9 @@ class Compiled:
             status, results = gate.plain_call(self.image, self.inputs, self.outputs, leaves, given)
             if status == 0:
                 return results
-        raise self._error(status, leaves)
-
-    def _error(self, status: int, leaves) -> Exception:
-        """The error of a call that failed."""
-        if status == executor.BAD_INDEX:
-            return self._index_error()
-        if status == executor.NO_MEMORY:
-            return MemoryError(f"graphad: no memory for a call of {self.lowered.name}")
-        if status == executor.FOREIGN:
-            region = self.image.regions[int(self.image.data[executor.FAILED])]
-            return RuntimeError(explain(region.param("callee").name, "the foreign function raised",
-                                        where=region.where, fix="call it by itself"))  # fmt: skip
-        if status in WEIGHTS:
-            region = self.image.regions[int(self.image.data[executor.FAILED])]
-            problem, expected, fix = WEIGHTS[status]
-            where = None if self.lowered.ours else region.where
-            return WeightError("ga.random", problem, where=where, expected=expected,
-                               got="others in at least one row", fix=fix)  # fmt: skip
-        if status in LINALG:
-            return self._linalg_error(status)
-        return self._shape_error(leaves, status)
-
-    def _linalg_error(self, status: int) -> Exception:
-        """NumPy's error of a matrix that cannot be factored or solved with."""
-        region = self.image.regions[int(self.image.data[executor.FAILED])]
-        problem, fix = LINALG[status]
-        name, where = getattr(region, "name", ""), region.where
-        if where == NOWHERE or not name:  # somewhere in straight-line code
-            name, where = next(_routines(self.lowered.graph), ("linear algebra", where))
-        where = None if self.lowered.ours else where
-        return LinAlgError(name.removeprefix("small_"), problem, where=where, fix=fix)
-
-    def _shape_error(self, leaves, status) -> ShapeError:
-        """The error of symbolic dims that do not fit this call."""
-        program = self.lowered.program
-        wanted = [str(program.buffers[b].spec) for b in program.inputs]
-        if status == executor.BAD_SLICE:
-            problem, fix = "a slice reaches over the end of a symbolic dim", "pass longer arrays"
-        else:
-            problem = "sizes that the function needs to be equal differ, or a fixed one does"
-            fix = "check the sizes, or call the function without signature="
-        return ShapeError(
-            self.lowered.name, problem, expected=", ".join(wanted),
-            got=", ".join(str(np.shape(x)) for x in leaves), fix=fix,
-        )  # fmt: skip
-
-    def _index_error(self) -> GraphIndexError:
-        """The error of an index out of bounds, with the line of the region that met it."""
-        step = int(self.image.data[executor.FAILED])
-        region = self.image.regions[step]
-        wheres = [s.where for s in getattr(region, "body", ()) if s.op == "gather"]
-        return GraphIndexError(
-            "indexing", "an index is out of bounds", where=wheres[0] if wheres else region.where,
-            expected="indices from -n to n - 1 of the axis", got="one outside",
-            fix="check the index array; np.clip(i, 0, n - 1) to keep it inside",
-        )  # fmt: skip
+        failed, regions = int(self.image.data[executor.FAILED]), self.image.regions
+        region = regions[failed] if failed < len(regions) else None  # or none has run
+        raise error_of(status, region, self.lowered, leaves)
 
 
 def _show(program: Program, kernels, at: str, shown: dict[str, str]):

@@ -1,6 +1,6 @@
-"""`python tests/cuda_programs.py simulate | ptx | device`: programs on the second target.
+"""`python tests/cuda_programs.py simulate | ptx | numba | device`: programs on the second target.
 
-The first two need no GPU. A process of its own, since Numba decides on the simulator when it is
+The first three need no GPU. A process of its own, since Numba decides on the simulator when it is
 imported. `device 2 8` runs the third of eight shares of the programs.
 """
 
@@ -9,8 +9,10 @@ import pathlib
 import re
 import sys
 import traceback
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from arrays import ARRAYS, names_in
@@ -19,7 +21,8 @@ import graphad as ga
 from graphad.emit.kernel import Kernel
 from graphad.op import TABLE
 from graphad.ops.value import apply
-from graphad.runtime import cuda
+from graphad.runtime import cuda, nvvm
+from graphad.runtime.device import DeviceProgram
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(9, 40))
@@ -44,6 +47,18 @@ def softmax(x):
     return e / e.sum(1, keepdims=True)
 
 
+def normal(x):
+    c = x - x.mean(axis=1, keepdims=True)
+    return c / np.sqrt((c * c).mean(axis=1, keepdims=True) + 1e-5)
+
+
+def grouped(x):
+    """Softmaxes in groups of a row, then what a row's entries say about its own mean."""
+    e = np.exp(x - x.max(axis=2, keepdims=True))
+    p = e / e.sum(axis=2, keepdims=True)
+    return (p - p.mean(axis=(1, 2), keepdims=True)) ** 2, (p * x).sum()
+
+
 def layer(x, w):
     h = np.tanh(x @ w)
     m = h.mean(1, keepdims=True)
@@ -56,12 +71,21 @@ PROGRAMS = {
     "chain": (lambda x: np.tanh(x) * np.exp(-x * x) + np.sin(x) ** 3, (X,)),
     "single": (lambda x: (np.log1p(np.exp(x)), x.sum(axis=0)), (X.astype("f4"),)),
     "sums": (lambda x: (x.sum(), x.max(axis=1), np.where(x > 0, x, 0).prod(axis=1)), (X,)),
+    "long sums": (lambda x: (x.sum(), (x * x).sum(axis=0), x.min(axis=1), np.prod(x, axis=0)),
+                  (RNG.uniform(0.9, 1.1, size=(70, 130)),)),
+    "many parts": (lambda x: (x.sum(axis=0), x.max()), (RNG.normal(size=(4200, 3)),)),
+    "across": (lambda x: (x.T.sum(axis=0), np.exp(x.swapaxes(0, 2)).sum(axis=(0, 2)), x[::-1].mean(axis=1)),
+               (RNG.normal(size=(40, 3, 50)),)),
+    "rows added": (lambda x, i, g: x.at[i].add(g), (X, RNG.integers(-9, 9, 12), RNG.normal(size=(12, 40)))),
     "gather": (lambda x, i: x[i] * 2 + i[:, None], (X, RNG.integers(-9, 9, 50))),
     "integers": (lambda i: (i * 3 - 7, i > 4, np.minimum(i, 9), i**3, -i),
                  (RNG.integers(-50, 50, 90).astype("i4"),)),
     "bools": (lambda x: np.logical_xor(x > 0, x < 0.5).astype("i8").sum(axis=0), (X,)),
     "running": (lambda x: (np.argmax(x, axis=1), np.cumsum(x, axis=1)), (X,)),
     "softmax": (softmax, (X,)),
+    "rows": (lambda x: (normal(x), (normal(x) ** 3).sum()), (RNG.normal(size=(64, 66)),)),
+    "groups in rows": (grouped, (RNG.normal(size=(66, 6, 20)),)),
+    "row maxima": (lambda x: (softmax(x), softmax(x).argmax(axis=1)), (RNG.normal(size=(64, 66)),)),
     "random": (lambda key: (ga.random.normal(key, (5, 9)), ga.random.bits(key, 9, "uint32")),
                (ga.random.key(5),)),
     "softmax gradient": (ga.grad(lambda x: (softmax(x) ** 2).sum()), (X,)),
@@ -122,7 +146,7 @@ def agrees(name, f, args):
         got = leaves(on_device(*args))
     except ga.errors.NotCoveredError:
         return False
-    assert isinstance(on_device.lower(*args).compile(), cuda.DeviceProgram)
+    assert isinstance(on_device.lower(*args).compile(), DeviceProgram)
     for g, w in zip(got, leaves(ga.function(f)(*args)), strict=True):
         tolerance = 1e-5 if w.dtype == np.float32 else 1e-12
         scale = np.abs(w[np.isfinite(w)]).max(initial=1.0) if w.dtype.kind == "f" else 1.0
@@ -130,8 +154,44 @@ def agrees(name, f, args):
     return True
 
 
+def calls():
+    """Arrays that are on the device already, sizes that change, and errors."""
+    from numba import cuda as gpu
+
+    f = ga.function(lambda x, s: (np.tanh(x) * s, x.sum(), x[:0]), device="cuda")
+    x = gpu.to_device(X)
+    for _ in range(2):
+        y, total, none = f(x, 2.0)
+        np.testing.assert_allclose(y.copy_to_host(), np.tanh(X) * 2, rtol=1e-14)
+        np.testing.assert_allclose(total.copy_to_host(), X.sum(), rtol=1e-13)
+        assert none.shape == (0, 40)
+    again, _, _ = f(y, gpu.to_device(np.array(0.5)))
+    np.testing.assert_allclose(again.copy_to_host(), np.tanh(np.tanh(X) * 2) / 2, rtol=1e-14)
+    with pytest.raises(ga.errors.ShapeError, match="contiguous"):
+        f(x[:, ::2], 2.0)
+    pick = ga.function(lambda x, i: x[i] * 2, device="cuda")
+    for there in (X, x, X[:0]):
+        with pytest.raises(IndexError, match="out of bounds"):
+            pick(there, np.array([1, 99]))
+    assert np.array_equal(pick(X, np.array([1, -1])), X[[1, -1]] * 2)
+    inverse = ga.function(np.linalg.inv, device="cuda")
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse(np.zeros((2, 2)))
+    assert np.array_equal(inverse(2 * np.eye(2)), np.eye(2) / 2)
+    slope = ga.grad(ga.function(lambda x: (x * x).sum(), device="cuda"))
+    np.testing.assert_allclose(slope(x).copy_to_host(), 2 * X, rtol=1e-15)
+    with pytest.raises(ga.errors.NotCoveredError, match="njit"):
+        inverse.njit(np.eye(2))
+    means = ga.function(lambda x: x.mean(axis=0), signature=ga.spec("n 3"), device="cuda")
+    for n in (4, 70):
+        np.testing.assert_allclose(means(X.ravel()[: 3 * n].reshape(n, 3)),
+                                   X.ravel()[: 3 * n].reshape(n, 3).mean(axis=0), rtol=1e-13)  # fmt: skip
+    return 1
+
+
 def simulate():
     """Every program, and every example of the table that has only loops, as the CPU has them."""
+    calls()
     for name, (f, args) in PROGRAMS.items():
         assert agrees(name, f, args), name
     return len(PROGRAMS) + sum(agrees(*example) for example in examples())
@@ -142,6 +202,8 @@ def device(share=0, of=1):
     from numba import cuda as gpu
 
     print(gpu.get_current_device().name, flush=True)
+    if share == 0:
+        calls()
     todo = [(name, *p) for name, p in PROGRAMS.items()] + [*users_programs(), *examples()]
     done, failed, uncovered = 0, [], []
     for name, f, args in todo[share::of]:
@@ -164,7 +226,7 @@ def sources_of(f, args):
     for kernel in ga.function(f, device="cuda").lower(*args).kernels:
         if isinstance(kernel, Kernel):
             yield kernel.source
-            yield from (t.source for t in kernel.totals)
+            yield from (t.source for t in getattr(kernel, "then", ()))
 
 
 def words_of(source):
@@ -183,12 +245,33 @@ def ptx():
                 sources.add(source)
                 known |= words
     for source in sources:
-        text = cuda.ptx_of(source)
-        assert ".target sm_90" in text and "entry" in text, source
+        text = nvvm.ptx_of(source)
+        assert ".target sm_90" in text and ".visible .entry entry(" in text, source
+        assert ".extern .func" not in text, source  # nothing is left for a library
+        assert nvvm.code_of(source).startswith(b"\x7fELF"), source
+    return len(sources)
+
+
+def numba():
+    """The same kernels by numba-cuda itself: sources are a subset of its language."""
+    from numba import cuda as gpu
+    from numba import types
+    from numba.cuda import dispatcher
+
+    # Device functions are compiled for the device at hand: here for one that is only named.
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+    sources = {}
+    for f, args in PROGRAMS.values():
+        for source in sources_of(f, args):
+            sources[frozenset(words_of(source))] = source
+    for source in sources.values():
+        gpu.compile(cuda.numba_entry(source), types.void(*[types.int64] * 6), cc=(9, 0),
+                    device=False, abi="numba", output="ptx")  # fmt: skip
     return len(sources)
 
 
 if __name__ == "__main__":
     mode, *share = sys.argv[1:]
     assert cuda.simulated() == (mode == "simulate")
-    print({"simulate": simulate, "ptx": ptx, "device": device}[mode](*map(int, share)))
+    modes = {"simulate": simulate, "ptx": ptx, "numba": numba, "device": device}
+    print(modes[mode](*map(int, share)))

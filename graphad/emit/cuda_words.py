@@ -1,6 +1,8 @@
 """What kernels on the GPU are written in, beside the words that they share with the CPU.
 
-Device functions stand for what CPU code finds by a symbol; the simulator has all words in Python.
+All of it is in the kernel language: functions that a source calls, and the one that runs a kernel
+for each of its steps. Of the GPU itself they need `lane lanes block blocks barrier` and memory that
+a block shares. The simulator has every word in Python.
 """
 
 from __future__ import annotations
@@ -13,21 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import BLOCK
+from graphad.emit.device import LARGEST_TEAM, TEAM
+from graphad.emit.kernel import BLOCK, combine
 from graphad.op import TABLE, find
 
 CODES = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
-__all__ = ["BLOCK", "CODES", "FILL", "PRODUCT", "device_sources", "product_sizes",
-           "simulated_words"]  # fmt: skip
 
-FILL = """\
-def kernel(table, start, stop):
-    for k in range(start, stop):
-        keep_u1(integer(table, 0), k, u1(0))
+# A step by a thread, or by a block; what went wrong is noted with the number of the launch.
+ALONE = "block() * lanes() + lane(), steps, blocks() * lanes()"
+TOGETHER = "block(), steps, blocks()"
+ENTRY = """\
+def entry(table: i8, steps: i8, grain: i8, stop: i8, failed: i8, mark: i8) -> i8:
+    for k in range({steps}):
+        status = kernel(table, k * grain, min(stop, (k + 1) * grain))
+        if status != 0:
+            keep_i8(failed, 0, status + mark)
     return 0
 """
 
-# One element of the result by each thread: sizes, then rows apart and steps of the batch.
+
+def entry_source(source: str) -> str:
+    """The function that runs a kernel for its steps."""
+    return ENTRY.format(steps=TOGETHER if source.startswith(TEAM) else ALONE)
+
+
+# Where there is no cuBLAS: one element of the result by each thread. The table has the sizes, then
+# how far rows are apart, then the steps of the batch.
 PRODUCT = """\
 def kernel(table, start, stop):
     a = integer(table, 0)
@@ -60,56 +73,100 @@ def product_sizes(region) -> tuple:
     return (region.m, region.n, region.k, *a, *b, c_lead, 0, *region.steps)
 
 
+# -- functions that sources call -------------------------------------------------------------------
+# A tree over the threads of a block, the same for every run; all of them get the result.
+_TEAM = """\
+def {name}(mine: {code}) -> {code}:
+    kept = shared_{code}()
+    here = lane()
+    keep_{code}(kept, here, mine)
+    barrier()
+    half = lanes() >> 1
+    while half > 0:
+        if here < half:
+            a = peek_{code}(kept, here)
+            b = peek_{code}(kept, here + half)
+            keep_{code}(kept, here, {combined})
+        barrier()
+        half = half >> 1
+    whole = peek_{code}(kept, 0)
+    barrier()
+    return whole
+"""
+# What routines find by a symbol on the CPU, or in the C library.
 _REDUCE = """\
-def {name}(first, address, m):
+def {name}(first: {code}, address: i8, m: i8) -> {code}:
     out = first
     for k in range(m):
         x = peek_{code}(address, k)
-        {step}
+        out = {combined}
     return out
 """
-_STEPS = {
-    "sum": "out = out + x", "prod": "out = out * x",
-    "max": "out = x if ((x > out) | (x != x)) else out",
-    "min": "out = x if ((x < out) | (x != x)) else out",
-}  # fmt: skip
-_ROWS = """\
-def {name}(x, i, x_step, y, j, m, out, k, out_step, count):
-    for r in range(count):
-        total = {code}(0.0)
-        for n in range(m):
-            total = total + peek_{code}(x, i + r * x_step + n) * peek_{code}(y, j + n)
-        keep_{code}(out, k + r * out_step, total)
-"""
 _COLUMNS = """\
-def {name}(x, i, x_step{more}, m, out, k, count):
+def {name}(x: i8, i: i8, x_step: i8, y: i8, j: i8, y_step: i8, m: i8, out: i8, k: i8,
+           count: i8) -> i8:
     for n in range(count):
         total = {code}(0.0)
         for r in range(m):
-            total = total + peek_{code}(x, i + r * x_step + n){times}
+            total = total + peek_{code}(x, i + r * x_step + n) * peek_{code}(y, j + r * y_step)
         keep_{code}(out, k + n, total)
+    return 0
 """
+_BYTES = {
+    "copy_bytes": """\
+def copy_bytes(to: i8, source: i8, size: i8) -> i8:
+    for k in range(size):
+        keep_u1(to, k, peek_u1(source, k))
+    return 0
+""",
+    "fill_zero": """\
+def fill_zero(to: i8, size: i8) -> i8:
+    for k in range(size):
+        keep_u1(to, k, u1(0))
+    return 0
+""",
+}
 
 
-def device_sources(source: str) -> dict[str, str]:
-    """The device functions that a source calls."""
-    found = {}
-    for name in set(re.findall(r"\b(?:chain_)?(?:sum|prod|max|min)_[fiu][1248]\b", source)):
-        *_, kind, code = name.split("_")
-        found[name] = _REDUCE.format(name=name, code=code, step=_STEPS[kind])
-    for code in ("f8", "f4"):
-        for name in set(re.findall(rf"\brows_(?:\d+_)?{code}\b", source)):
-            found[name] = _ROWS.format(name=name, code=code)
-        for name in set(re.findall(rf"\b(?:weighted_)?columns_(?:\d+_)?{code}\b", source)):
-            weighted = name.startswith("weighted")
-            found[name] = _COLUMNS.format(
-                name=name, code=code, more=", y, j, y_step" if weighted else "",
-                times=f" * peek_{code}(y, j + r * y_step)" if weighted else "",
-            )  # fmt: skip
+def device_functions(source: str) -> dict[str, str]:
+    """The functions that a source calls."""
+    found = {name: text for name, text in _BYTES.items() if f"{name}(" in source}
+    for name in sorted(set(re.findall(r"\bteam_\w+_[fiu][1248]\b", source))):
+        _, kind, code = name.split("_")
+        found[name] = _TEAM.format(name=name, code=code, combined=combine(kind, "a", "b"))
+    for name in sorted(set(re.findall(r"\b(?:sum|prod|max|min)_[fiu][1248]\b", source))):
+        kind, code = name.split("_")
+        found[name] = _REDUCE.format(name=name, code=code, combined=combine(kind, "out", "x"))
+    for name in sorted(set(re.findall(r"\bweighted_columns_f[48]\b", source))):
+        found[name] = _COLUMNS.format(name=name, code=name[-2:])
     return found
 
 
 # -- the simulator's words -------------------------------------------------------------------------
+# Sources, since the simulator puts its own `cuda` among the globals of what it runs; each is a file
+# of its own, since it knows shared arrays by file and line.
+SIMULATED = {
+    "lane": "def lane(): return cuda.threadIdx.x",
+    "lanes": "def lanes(): return cuda.blockDim.x",
+    "block": "def block(): return cuda.blockIdx.x",
+    "blocks": "def blocks(): return cuda.gridDim.x",
+    "barrier": "def barrier(): cuda.syncthreads()",
+} | {
+    f"shared_{c}": f"def shared_{c}(): return cuda.shared.array({LARGEST_TEAM}, {c}).ctypes.data"
+    for c in CODES if c != "b1"
+}  # fmt: skip
+OWN_MEMORY = re.compile(r"\bown_(\d+)_(\d+)(?=\(\))")  # bytes that a block keeps: which, how many
+
+
+def simulated_sources(source: str) -> dict[str, str]:
+    """The sources of what needs the simulator."""
+    return SIMULATED | {
+        (name := f"own_{k}_{size}"):
+        f"def {name}(): return cuda.shared.array({size}, u1).ctypes.data"
+        for k, size in OWN_MEMORY.findall(source)
+    }  # fmt: skip
+
+
 _C = {"f8": ctypes.c_double, "f4": ctypes.c_float, "b1": ctypes.c_uint8} | {
     f"{kind}{n}": getattr(ctypes, f"c_{'u' if kind == 'u' else ''}int{8 * n}")
     for kind in "iu" for n in (1, 2, 4, 8)
@@ -117,9 +174,13 @@ _C = {"f8": ctypes.c_double, "f4": ctypes.c_float, "b1": ctypes.c_uint8} | {
 _KEPT: list[Any] = []  # memory of blocks: the simulator is for small tests
 
 
+def type_of(code: str):
+    """The Python or NumPy type that a code names."""
+    return bool if code == "b1" else getattr(np, np.dtype(code).name)
+
+
 def _load(code: str):
-    kind, size = _C[code], ctypes.sizeof(_C[code])
-    made = bool if code == "b1" else getattr(np, np.dtype(code).name)
+    kind, size, made = _C[code], ctypes.sizeof(_C[code]), type_of(code)
     return lambda address, k: made(kind.from_address(int(address) + int(k) * size).value)
 
 
@@ -156,12 +217,13 @@ def _bodies() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def simulated_words() -> dict[str, Any]:
-    """Every word of loop kernels but those of `device_sources`, as Python functions."""
+    """Every word of kernels but those that need the simulator, as Python functions."""
     words: dict[str, Any] = {
         "integer": _load("i8"), "put": _store("i8"), "wide_vectors": lambda: None,
-        "stack": _memory, "math": math,
+        "stack": _memory, "math": math, "over": lambda a, b: a // b,
     }  # fmt: skip
     for code in CODES:
+        words[code] = type_of(code)
         for name in ("load", "peek", "read"):
             words[f"{name}_{code}"] = _load(code)
         for name in ("store", "keep", "write"):
@@ -171,7 +233,6 @@ def simulated_words() -> dict[str, Any]:
         rule = find(f"random_{code}").reference
         words[f"philox_{code}"] = lambda *xs, f=rule: f(xs, {}, None)[()]
     for code in ("f8", "f4"):
-        words[code] = getattr(np, np.dtype(code).name)
         for name, body in _bodies().items():
             words[f"{name}_{code}"] = lambda *xs, f=body, t=words[code]: t(f(*xs))
     return words

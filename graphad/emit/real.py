@@ -251,8 +251,13 @@ def rarely(x: Real, limit: float, name: str, usual: Real) -> Real:
     if _CUDA[0]:
         kind = ir.FunctionType(x.f.real, [x.f.real])
         full = f"__nv_{name}" if x.f.code == "f8" else f"__nv_{name}f"
-        far = x._new(x.b.call(declared(x.b.module, full, kind), [x.v]))
-        return far.where(x.magnitude() > limit, usual)
+        before = x.b.block
+        with x.b.if_then(x.magnitude() > limit, likely=False):
+            far, there = x.b.call(declared(x.b.module, full, kind), [x.v]), x.b.block
+        phi = x.b.phi(x.f.real)
+        phi.add_incoming(usual.v, before)
+        phi.add_incoming(far, there)
+        return x._new(phi)
     variants = _vector_forms(x.b.module, x.f, limit, name)
     chosen = x.b.call(_scalar_form(x.b.module, x.f, limit, name), [x.v, usual.v])
     set.add(chosen.attributes, f'"vector-function-abi-variant"="{variants}"')

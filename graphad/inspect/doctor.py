@@ -39,7 +39,25 @@ def report() -> str:
         "threads": f"{threads_for('auto')} for long loops, of {os.cpu_count()} cores",
         "calls": "native" if supported() else "through Python: objects lie otherwise in memory",
         "CPU": f"{llvm.get_host_cpu_name()}: {', '.join(wanted)}",
+        "GPU": _gpu(),
         "cache": f"{folder} ({len(cache.listed())} files)" if folder else "none: memory only",
     }
     width = max(map(len, rows))
     return "\n".join(f"{k:<{width}}  {v}" for k, v in rows.items())
+
+
+def _gpu() -> str:
+    """The GPU at hand, and what its programs need."""
+    from graphad.errors import NoDeviceError
+    from graphad.runtime import cublas, cuda
+
+    try:
+        package = cuda.package()
+    except NoDeviceError:
+        return "numba-cuda is not installed"
+    if cuda.simulated() or not package.is_available():
+        return "simulated by Numba" if cuda.simulated() else "none"
+    device = package.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else device.name
+    products = "cuBLAS" if cublas.library() is not None else "no cuBLAS: products are slow"
+    return f"{name}, compute capability {'.'.join(map(str, device.compute_capability))}, {products}"

@@ -20,9 +20,9 @@ def number(n: int):
     return ir.Constant(I64, n)
 
 
-def element(b, stored, address, index):
-    """A pointer to an element of an array."""
-    return b.gep(b.inttoptr(address, stored.as_pointer()), [index], source_etype=stored)
+def element(b, stored, address, index, space: int = 0):
+    """A pointer to an element of an array, in an address space of LLVM."""
+    return b.gep(b.inttoptr(address, stored.as_pointer(space)), [index], source_etype=stored)
 
 
 def declared(b, name, result, arguments):

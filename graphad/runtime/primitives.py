@@ -100,11 +100,20 @@ def scopes(module, own: bool = False) -> _Scopes:
     return known
 
 
+GLOBAL = 1  # the address space of a GPU's main memory
+
+
+def _space(b, scope) -> int:
+    """The address space of an access: what has a scope is in main memory, where the module says so
+    (`nvvm.llvm_of`), since loads from any memory are slower."""
+    return GLOBAL if scope and getattr(b.module, "in_main_memory", False) else 0
+
+
 def _make_load(code, scope):
     stored = STORED[code]
 
     def load(b, address, index):
-        value = b.load(element(b, stored, address, index), typ=stored)
+        value = b.load(element(b, stored, address, index, _space(b, scope)), typ=stored)
         if scope:
             scopes(b.module).mark(value, scope, address)
         if code == "b1":
@@ -119,7 +128,7 @@ def _make_store(code, scope):
 
     def store(b, address, index, value):
         value = b.zext(value, stored) if code == "b1" else value
-        instruction = b.store(value, element(b, stored, address, index))
+        instruction = b.store(value, element(b, stored, address, index, _space(b, scope)))
         if scope:
             scopes(b.module).mark(instruction, scope, address)
 
@@ -192,7 +201,11 @@ KERNEL = ir.FunctionType(I64, [I64, I64, I64])
 @word("i8 i8", "i8")
 def integer(b, table, k):
     """The k-th integer of a table."""
-    return b.load(element(b, I64, table, k), typ=I64)
+    if not on_cuda():
+        return b.load(element(b, I64, table, k), typ=I64)
+    value = b.load(element(b, I64, table, k, GLOBAL), typ=I64)
+    value.set_metadata("invariant.load", b.module.add_metadata([]))  # leaves the loop over steps
+    return value
 
 
 @word("i8 i8 i8")
@@ -382,9 +395,17 @@ def _make_body(name, code):
     """A call of an arithmetic body, which is defined once a module and inlined."""
 
     def call(b, *values):
+        if code == "f4" and name in LIBDEVICE and on_cuda():
+            kind = STORED[code]
+            return b.call(declared(b, f"__nv_{name}f", kind, [kind] * len(values)), values)
         return b.call(vecmath.defined(b.module, name, code), values)
 
     return call
+
+
+# In single precision the GPU has instructions for these: within 2 units (CUDA C++ Programming
+# Guide, "Mathematical Functions"), at a third of the time of our bodies.
+LIBDEVICE = ("exp", "expm1", "log", "log2", "log1p", "sin", "cos", "tanh", "erf")
 
 
 def _make_llvm(name, code):

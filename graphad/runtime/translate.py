@@ -19,9 +19,9 @@ from llvmlite import ir
 
 from graphad.emit import wide
 from graphad.emit.kernel import BLOCK
-from graphad.emit.real import keep_vector_forms, vector_bits
+from graphad.emit.real import FORMATS, Real, keep_vector_forms, on_cuda, vector_bits
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
-from graphad.runtime.primitives import MATHEMATICS, WORDS, scopes
+from graphad.runtime.primitives import MATHEMATICS, WORDS, Primitive, scopes
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
@@ -50,16 +50,29 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     loops = _vector_loops(source, definition, plain)
     if loops:
         wide.prepare(module, source)
+    append(module, definition, name, plain, loops, FLAGS if fastmath else ())
+    keep_vector_forms(module)
+    return _with_loop_options(str(module)) + wide.definitions(module)
+
+
+def append_source(module, source: str, name: str, known: dict[str, Primitive]) -> Any:
+    """The function of a source in a module; `known` are further words that it may call."""
+    definition = ast.parse(source).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return append(module, definition, name, _plain_names(definition), {}, (), known)
+
+
+def append(module, definition, name, plain, loops, flags, known=None):
+    """A function in a module, from its definition."""
     codes = [_annotated(a.annotation) for a in definition.args.args]
     result = _annotated(definition.returns)
     kind = ir.FunctionType(HELD[result], [HELD[c] for c in codes])
     function = ir.Function(module, kind, name)
     function.attributes.add("nounwind")
     parameters = [(a.arg, c) for a, c in zip(definition.args.args, codes, strict=True)]
-    translator = _Translator(function, FLAGS if fastmath else (), result)
+    translator = _Translator(function, flags, result, known)
     translator.run(definition, parameters, plain, loops)
-    keep_vector_forms(module)
-    return _with_loop_options(str(module)) + wide.definitions(module)
+    return function
 
 
 # LLVM does not interleave long bodies, whose steps then wait for each other. For loops of fewer
@@ -165,8 +178,9 @@ def _plain_names(definition) -> set[str]:
 class _Translator:
     """Appends the instructions of one function."""
 
-    def __init__(self, function, flags, result="i8"):
+    def __init__(self, function, flags, result="i8", known=None):
         self.function, self.result = function, result
+        self.known = known or {}
         self.flags = flags
         self.entry = function.append_basic_block("entry")
         self.b: Any = ir.IRBuilder(function.append_basic_block("start"))
@@ -324,7 +338,9 @@ class _Translator:
             return Typed("b1", self.b.not_(self._truth(x)))
         if x.code == LITERAL:
             return Typed(LITERAL, None, -x.constant)
-        return Typed(x.code, self.b.fneg(x.value) if x.code[0] == "f" else self.b.neg(x.value))
+        if x.code[0] == "f":
+            return Typed(x.code, (-Real(self.b, FORMATS[x.code], x.value)).v)
+        return Typed(x.code, self.b.neg(x.value))
 
     def _truth(self, x: Typed):
         if x.code == "b1":
@@ -430,7 +446,7 @@ class _Translator:
             return functools.reduce(lambda a, c: self._extreme(name, a, c), arguments)
         if name == "abs":
             return self._magnitude(arguments[0])
-        known = WORDS[name]
+        known = self.known.get(name) or WORDS[name]
         values = [
             a if name == "stack" else self._as(a, code)
             for a, code in zip(arguments, known.arguments, strict=True)
@@ -444,6 +460,8 @@ class _Translator:
 
     def _magnitude(self, x: Typed):
         b = self.b
+        if x.code[0] == "f" and on_cuda():
+            return Typed(x.code, Real(b, FORMATS[x.code], x.value).magnitude().v)
         if x.code[0] == "f":
             suffix = "f64" if x.code == "f8" else "f32"
             size = declared(b, f"llvm.fabs.{suffix}", HELD[x.code], [HELD[x.code]])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import GraphadError, TraceError
+from graphad.errors import GraphadError, NotCoveredError, TraceError
 from graphad.runtime.entry import python_entry
 from graphad.spec import Dim, Spec
 from graphad.trace import pytree
@@ -61,6 +61,13 @@ def specialised(function, specs: list[Spec]):
     import numba
 
     from graphad.runtime import frame
+
+    if function._device != "cpu":
+        raise NotCoveredError(
+            function.__name__, "a function on a GPU cannot be called from @njit code",
+            where=function._where, expected="device='cpu'", got=f"device={function._device!r}",
+            fix="ga.function(f) without device=, or a call from Python",
+        )  # fmt: skip
 
     tree = (tuple(pytree.LEAF for _ in specs), (), ())
     prepared = function._prepare((tree, tuple(specs)), tree, specs)

@@ -1,0 +1,413 @@
+"""Loops for a GPU: a thread, or a block of threads, for each point of what is not summed.
+
+A kernel runs one step: `kernel(table, start, stop)` with `stop = start + 1`. Where a sum runs along
+the elements that lie side by side, the threads of a block share the step (a team); otherwise each
+thread has a step of its own, so that neighbours read neighbours. Long sums of few results are taken
+in chunks, whose parts a second kernel adds in order: no order depends on how the GPU schedules.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphad.emit.kernel import Kernel, Operands, Writer, code_of, combine, identity
+from graphad.emit.loops import ARGS, simplified
+from graphad.emit.nests import OWN
+from graphad.errors import NOWHERE
+from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Nest, Statement, Store
+from graphad.spec import size_of
+
+TEAM = "# a block of threads shares each step\n"  # first line of such a source
+BAD_INDEX = 1  # the status, as on the CPU
+WARP, LARGEST_TEAM = 32, 256
+STEPS = {True: 1024, False: 1 << 16}  # that fill a GPU: of teams, and of single threads
+CHUNK = {True: 2048, False: 32}  # at least so many points are summed by one of them
+
+
+@dataclass(frozen=True)
+class Launch(Kernel):
+    """A kernel for a GPU. `team`: threads that share a step; `scratch`: bytes of the parts of its
+    sums, buffer -1 - k the k-th; `then`: the kernels that add them up."""
+
+    team: int = 1
+    scratch: tuple[Any, ...] = ()
+    then: tuple[Launch, ...] = ()
+
+
+def join_summed(loop: Loop, summed: set[int]) -> tuple[Loop, set[int]]:
+    """The loop with neighbouring axes of its sums as one where every index allows; these axes."""
+    for a in sorted(summed):
+        if a + 1 not in summed:
+            continue
+        size = loop.space[a + 1]
+        found = [s.at for s in (*loop.body, *loop.stores) if s.at is not None]
+        if not all(at.strides[a] == at.strides[a + 1] * size for at in found):
+            continue
+
+        def moved(at, a=a):
+            return at and Affine(at.offset, at.strides[:a] + at.strides[a + 1 :])
+
+        def fewer(axes, a=a):
+            return {b - (b > a) for b in axes}
+
+        space = (*loop.space[:a], loop.space[a] * size, *loop.space[a + 2 :])
+        body = tuple(replace(s, at=moved(s.at)) for s in loop.body)
+        stores = tuple(replace(s, at=moved(s.at), axes=tuple(sorted(fewer(s.axes))))
+                       for s in loop.stores)  # fmt: skip
+        return join_summed(replace(loop, space=space, body=body, stores=stores), fewer(summed))
+    return loop, summed
+
+
+def team_for(points) -> int:
+    """Threads for so many points: a power of two, each with some four of them."""
+    few = points // 4 if isinstance(points, int) else LARGEST_TEAM
+    return max(WARP, min(LARGEST_TEAM, 1 << max(few, 1).bit_length() - 1))
+
+
+class DeviceWriter(Writer):
+    """Writes the kernel of one loop for a GPU."""
+
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], whole: bool = False, nest=None):
+        self.nest, self.buffers, self.accumulated = nest, buffers, set()
+        self.operands, self.lines = nest.operands if nest else Operands(), []
+        loop = simplified(loop, nest is not None)
+        summed = {a for s in loop.stores if s.reduce in CHUNKED for a in s.axes}
+        summed -= {0} if nest else set()
+        self.loop, self.summed = join_summed(loop, summed)
+        self.space = self.loop.space or (1,)
+        self.rank = len(self.space)
+        self.dtypes = {s.id: s.dtype for s in self.loop.body}
+        self.serial = self._serial()
+        inside = self.summed | self.serial
+        self.kept = [a for a in range(self.rank) if a not in inside]
+        self.team = self._team()
+        self.chunk = 0 if whole or nest else self._chunk()
+
+    # -- who does what ---------------------------------------------------------------------------
+    def _serial(self) -> set[int]:
+        """The axes that one thread has to go along in order."""
+        running = {a for s in self.loop.stores if s.reduce in (*ARGS, "scan") for a in s.axes}
+        running |= {self.loop.sequential} - {-1}
+        scattered = [s for s in self.loop.stores if s.indices]
+        if not scattered:
+            return running
+        free = set(range(self.rank)) - running
+        for s in scattered:
+            free &= self._apart(s)
+        return set(range(self.rank)) - free
+
+    def _apart(self, s: Store) -> set[int]:
+        """The axes along which no two points are scattered to the same place, whatever the indices:
+        these do not depend on them, and jump over or stay within what the axes reach."""
+        depends: dict[int, set[int]] = {}
+        for b in self.loop.body:
+            own = {a for a, step in enumerate(b.at.strides) if step != 0} if b.at else set()
+            depends[b.id] = own.union(*(depends[a] for a in b.args))
+        used = set().union(*(depends[i] for i in s.indices))
+        axes = [a for a in range(self.rank) if a not in used and s.at.strides[a] != 0]
+        numbers = [n for a in axes for n in (s.at.strides[a], self.space[a])]
+        numbers += [n for bound in s.bounds for n in bound]
+        if not axes or not all(isinstance(n, int) for n in numbers):
+            return set()
+        reach = 0
+        steps = sorted((abs(s.at.strides[a]), self.space[a]) for a in axes)
+        for step, size in steps:
+            if step <= reach:
+                return set()
+            reach += step * (size - 1)
+        safe = all(by > reach or steps[0][0] >= by * n for n, by in s.bounds)
+        return set(axes) if safe else set()
+
+    def _points(self, axes) -> Any:
+        return size_of([self.space[a] for a in axes])
+
+    def _team(self) -> int:
+        """How many threads share a step."""
+        if not self.summed:
+            return 1
+        size = self._points(self.summed)
+        if isinstance(size, int) and size < WARP:
+            return 1
+        loads = [s.at for s in self.loop.body if s.op == "load" and s.at is not None]
+        along = sum(any(at.strides[a] in (1, -1) for a in self.summed) for at in loads)
+        across = sum(any(at.strides[a] in (1, -1) for a in self.kept) for at in loads)
+        if across > along:
+            return 1
+        return team_for(size)
+
+    def _chunk(self) -> Any:
+        """Points of the sums that a step takes; 0 for all."""
+        steps, points = self._points(self.kept), self._points(self.summed)
+        if not (self.summed and isinstance(steps, int) and isinstance(points, int)):
+            return 0
+        team = self.team > 1
+        wanted = STEPS[team] // max(steps, 1)
+        size = max(CHUNK[team], math.ceil(points / max(wanted, 1)))
+        return size if 2 * size <= points else 0
+
+    # -- the source ------------------------------------------------------------------------------
+    def launch(self) -> Launch:
+        """The finished kernel, and those that add up what it leaves in parts."""
+        places = [s.bounds for s in (*self.loop.body, *self.loop.stores) if s.bounds]
+        if places:
+            self.line(1, "bad = 0")
+        self._find("start", self.kept, chunked=bool(self.chunk))
+        if self.summed:
+            self._sums()
+        elif self.serial:
+            self._in_order()
+        else:
+            self._body(1)
+            for s in self.loop.stores:
+                self._store(1, s)
+        self.line(1, "return bad" if places else "return 0")
+        head = self.operands.head()
+        head.remove("    wide_vectors()")
+        lines = [(text, NOWHERE) for text in head] + self.lines
+        steps = self._points(self.kept) * (self._chunks() if self.chunk else 1)
+        if self.team > 1:
+            lines.insert(0, (TEAM.rstrip(), NOWHERE))
+        parts = [s for s in self.loop.stores if s.reduce in CHUNKED] if self.chunk else []
+        scratch = tuple(steps * self.dtypes[s.value].itemsize for s in parts)
+        return Launch(
+            "\n".join(text for text, _ in lines) + "\n", tuple(self.operands.pointers),
+            tuple(self.operands.integers), steps, tuple(where for _, where in lines),
+            team=self.team, scratch=scratch, then=tuple(map(self._then, range(len(parts)), parts)),
+        )  # fmt: skip
+
+    def _chunks(self) -> int:
+        return math.ceil(self._points(self.summed) / self.chunk)
+
+    def _find(self, what: str, axes: list[int], depth: int = 1, chunked: bool = False):
+        """The loop variables of some axes from the number of a point, the last axis fastest."""
+        if chunked and not axes:
+            self.line(depth, f"chunk = {what}")
+        elif chunked:
+            size = self._points(axes)
+            self.line(depth, f"chunk = {self._over(what, size)}")
+            self.line(depth, f"kept = {what} - chunk * {self.integer(size, 'points')}")
+            what = "kept"
+        for n, a in enumerate(reversed(axes)):
+            if n == len(axes) - 1:
+                self.line(depth, f"i{a} = {what}")
+                return
+            rest = f"q{a}"
+            self.line(depth, f"{rest} = {self._over(what, self.space[a])}")
+            self.line(depth, f"i{a} = {what} - {rest} * {self.integer(self.space[a], 'points')}")
+            what = rest
+
+    def _over(self, what: str, size) -> str:
+        """The whole quotient by a size: of numbers below 2**31 in 32 bits, which is much faster."""
+        name = self.integer(size, "points")
+        points = size_of(self.space)
+        short = isinstance(points, int) and points < 2**31
+        return f"over({what}, {name})" if short else f"{what} // {name}"
+
+    def _sums(self):
+        sums = [s for s in self.loop.stores if s.reduce in CHUNKED]
+        self._start(1, sums)
+        points = self.integer(self._points(self.summed), "summed")
+        first, stop = "0", points
+        if self.chunk:
+            size = self.integer(self.chunk, "chunk")
+            self.line(1, f"first = chunk * {size}")
+            self.line(1, f"last = min(first + {size}, {points})")
+            first, stop = "first", "last"
+        if self.team > 1:
+            first = "lane()" if first == "0" else f"{first} + lane()"
+        step = ", lanes()" if self.team > 1 else ""
+        self.line(1, f"for point in range({first}, {stop}{step}):")
+        self._find("point", sorted(self.summed), 2)
+        self._point(2, sums)
+        for k, s in enumerate(sums):
+            if self.team > 1:
+                self.line(1, f"a{k} = team_{s.reduce}_{code_of(self.dtypes[s.value])}(a{k})")
+            self._finish(1, k, s, f"a{k}")
+
+    def _start(self, depth: int, sums: list[Store]):
+        for k, s in enumerate(sums):
+            self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
+
+    def _point(self, depth: int, sums: list[Store]):
+        """The body at one point: its sums add to their running values, the rest is stored."""
+        self._body(depth)
+        for s in self.loop.stores:
+            if s in sums:
+                name = f"a{sums.index(s)}"
+                self.line(depth, f"{name} = {combine(s.reduce or '', name, f'v{s.value}')}")
+            else:
+                self._store(depth, s)
+
+    def _in_order(self):
+        """Scatters, running sums, and places of extremes: one thread goes along the axes."""
+        depth = 1
+        inner = sorted(self.serial)
+        running = [s for s in self.loop.stores if s.reduce in (*ARGS, "scan")]
+        for k, s in enumerate(running):
+            self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
+            if s.reduce in ARGS:
+                self.line(depth, f"j{k} = -1")
+        for a in inner:
+            self.line(depth, f"for i{a} in range({self.integer(self.space[a], f'd{a}')}):")
+            depth += 1
+        self._body(depth)
+        for s in self.loop.stores:
+            if s in running:
+                self._running(depth - 1, s, running.index(s))
+            else:
+                self._store(depth, s)
+
+    def _body(self, depth: int):
+        for s in self.loop.body:
+            if s.op == "gather":
+                self._checked(depth, f"v{s.id}", s.args, s.bounds)
+            self._statement(depth, s)
+        for s in self.loop.stores:
+            if s.indices:
+                self._checked(depth, f"w{s.value}", s.indices, s.bounds)
+
+    def _checked(self, depth: int, prefix: str, indices, bounds):
+        """As on the CPU, but a thread cannot leave the others: it notes the error and goes on."""
+        parts = []
+        for k, (i, (size, step)) in enumerate(zip(indices, bounds, strict=True)):
+            name, n = f"{prefix}_{k}", self.integer(size, "size")
+            self.line(depth, f"{name} = v{i} + {n} if v{i} < 0 else v{i}")
+            self.line(depth, f"if ({name} < 0) | ({name} >= {n}):")
+            self.line(depth + 1, f"bad = {BAD_INDEX}")
+            self.line(depth + 1, f"{name} = 0")
+            parts.append(f"{name} * {self.integer(step, 'step')}")
+        self.line(depth, f"{prefix}_at = {' + '.join(parts)}")
+
+    def word(self, name: str, buffer: int, code: str) -> str:
+        """A load or store; the promise that they touch different memory is for what is only read
+        or only written."""
+        reads, writes = self.loop.reads(), self.loop.writes()
+        if (buffer in reads and buffer in writes) or (self.nest and buffer in self.nest.shared):
+            name = {"load": "peek", "store": "keep"}.get(name, name)
+        return f"{name}_{code}"
+
+    # -- a row of a nest -------------------------------------------------------------------------
+    def row(self) -> list[Store]:
+        """The lines of the row i0 for a block; the sums over everything, left in parts."""
+        inner = [a for a in self.kept if a != 0]
+        sums = [s for s in self.loop.stores if s.reduce in CHUNKED]
+        if self.summed and inner:
+            self._sums_by_thread(inner, sums)
+        else:
+            self._start(1, sums)
+            many = self.integer(self._points(self.summed or inner), "points")
+            self.line(1, f"for point in range(lane(), {many}, lanes()):")
+            self._find("point", sorted(self.summed) or inner, 2)
+            self._point(2, sums)
+            for k, s in enumerate(sums):
+                code = code_of(self.dtypes[s.value])
+                self.line(1, f"a{k} = team_{s.reduce}_{code}(a{k})")
+                self._finish(1, k, s, f"a{k}")
+        self.line(1, "barrier()")
+        return [s for s in sums if 0 in s.axes]
+
+    def _sums_by_thread(self, inner: list[int], sums: list[Store]):
+        """Sums over some axes of a row: a thread for each."""
+        self.line(
+            1,
+            f"for group in range(lane(), {self.integer(self._points(inner), 'points')}, lanes()):",
+        )
+        self._find("group", inner, 2)
+        self._start(2, sums)
+        self.line(2, f"for point in range({self.integer(self._points(self.summed), 'points')}):")
+        self._find("point", sorted(self.summed), 3)
+        self._point(3, sums)
+        for k, s in enumerate(sums):
+            self._finish(2, k, s, f"a{k}")
+
+    def _finish(self, depth: int, k: int, s: Store, value: str):
+        """Store what a sum came to."""
+        code = code_of(self.dtypes[s.value])
+        if self.nest and 0 in s.axes:
+            place = f"{self.nest.part(s)}, i0"
+        elif self.chunk:
+            place = f"{self.operands.pointer(-1 - k, 0)[0]}, start"
+        else:
+            place = self.place(s.buffer, s.at)
+        self.line(depth, f"keep_{code}({place}, {value})")
+
+    def _then(self, k: int, s: Store) -> Launch:
+        """The kernel that adds up the parts of one sum: those of the chunks, one after another."""
+        points, chunks = self._points(self.kept), self._chunks()
+        steps = [self._points(self.kept[n + 1 :]) for n in range(len(self.kept))]
+        space = (*[self.space[a] for a in self.kept], chunks)
+        return self._adding(k, s, space, (*steps, points), [s.at.strides[a] for a in self.kept])
+
+    def over_rows(self, k: int, s: Store, rows) -> Launch:
+        """The kernel that adds up what the rows of a nest leave of a sum over everything."""
+        return self._adding(k, s, (rows,), (1,), [])
+
+    def _adding(self, k: int, s: Store, space, strides, kept) -> Launch:
+        load = Statement(0, "load", (), self.dtypes[s.value], buffer=-1 - k, at=Affine(0, strides))
+        at = Affine(s.at.offset, (*kept, 0))
+        total = Store(0, s.buffer, at, s.reduce, (len(kept),))
+        loop = Loop(space, (load,), (total,), self.loop.where)
+        return DeviceWriter(loop, self.buffers, whole=True).launch()
+
+
+class DeviceNest:
+    """Writes loops that run row by row: a block for each row, whose rows are in its memory."""
+
+    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
+        self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
+        self.operands = Operands()
+        self.own: set[int] = set()
+        written = {b for loop in nest.loops for b in loop.writes()}
+        self.shared = written & {b for loop in nest.loops for b in loop.reads()}
+        self.kept: list[int] = []
+        self.totals: list[Store] = []
+
+    def row(self, buffer: int) -> str:
+        """The address of the row at hand of a buffer of which no more is kept."""
+        if buffer not in self.kept:
+            self.kept.append(buffer)
+        return f"y{self.kept.index(buffer)}"
+
+    def part(self, s: Store) -> str:
+        """The address of what the rows leave of a sum over everything."""
+        self.totals.append(s)
+        return self.operands.pointer(-len(self.totals), 0)[0]
+
+    def launch(self) -> Launch:
+        """The finished kernel, and those that add up the totals."""
+        lines, then, team = [("    i0 = start", NOWHERE)], [], WARP
+        rows, places = self.loops[0].space[0], False
+        for n, loop in enumerate(self.loops):
+            writer = DeviceWriter(loop, self.buffers, nest=self)
+            for s in writer.row():
+                then.append(writer.over_rows(self.totals.index(s), s, rows))
+            team = max(team, team_for(size_of(loop.space[1:])))
+            places = places or any(s.bounds for s in (*loop.body, *loop.stores))
+            # Each loop has variables of its own, also of other dtypes.
+            lines += [(OWN.sub(rf"\g<1>{n}_\2", text), where) for text, where in writer.lines]
+        head = self.operands.head()
+        head.remove("    wide_vectors()")
+        for k, b in enumerate(self.kept):
+            size = self.rows[b] * self.buffers[b].spec.dtype.itemsize
+            head.append(f"    y{k} = own_{k}_{size}()")
+        head += ["    bad = 0"] if places else []
+        tail = "    return bad" if places else "    return 0"
+        lines = [(text, NOWHERE) for text in (TEAM.rstrip(), *head)] + lines + [(tail, NOWHERE)]
+        scratch = tuple(rows * self.buffers[s.buffer].spec.dtype.itemsize for s in self.totals)
+        return Launch(
+            "\n".join(text for text, _ in lines) + "\n", tuple(self.operands.pointers),
+            tuple(self.operands.integers), rows, tuple(where for _, where in lines),
+            team=team, scratch=scratch, then=tuple(then),
+        )  # fmt: skip
+
+
+def write_device_nest(nest: Nest, buffers: tuple[Buffer, ...]) -> Launch:
+    """The kernel of a nest for a GPU."""
+    return DeviceNest(nest, buffers).launch()
+
+
+def write_device_loop(loop: Loop, buffers: tuple[Buffer, ...]) -> Launch:
+    """The kernel of a loop region for a GPU."""
+    return DeviceWriter(loop, buffers).launch()

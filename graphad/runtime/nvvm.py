@@ -1,0 +1,163 @@
+"""Kernels of the second target: sources to PTX and to machine code, as on the CPU by one walk.
+
+`translate.py` appends the same LLVM instructions, `real.for_cuda` leaves out what NVVM's older LLVM
+does not know, and NVVM (through numba-cuda, which finds it) makes PTX: some 20 ms a kernel, where
+Numba's front end takes 250. nvJitLink makes machine code, which is kept on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import ir
+
+from graphad.emit import cuda_words, real
+from graphad.emit.device import LARGEST_TEAM
+from graphad.runtime import cache
+from graphad.runtime.cuda import package
+from graphad.runtime.instructions import I32, I64, STORED, declared
+from graphad.runtime.primitives import Primitive, scopes
+from graphad.runtime.translate import append_source
+from graphad.timings import timed
+
+CAPABILITY = (9, 0)  # of PTX that nothing else is said of
+SHARED = 3  # the address space of what a block shares
+
+
+def _register(name: str):
+    """A word that reads a register of the thread."""
+
+    def read(b):
+        full = f"llvm.nvvm.read.ptx.sreg.{name}"
+        return b.zext(b.call(declared(b, full, I32, []), []), I64)
+
+    return Primitive((), "i8", read)
+
+
+def _barrier(b):
+    b.call(declared(b, "llvm.nvvm.barrier0", ir.VoidType(), []), [])
+
+
+def _over(b, x, y):
+    """The quotient of numbers below 2**31, in 32 bits."""
+    return b.zext(b.udiv(b.trunc(x, I32), b.trunc(y, I32)), I64)
+
+
+def _make_shared(name: str, kind):
+    """Memory that a block shares, as an address."""
+
+    def shared(b):
+        room: Any = b.module.globals.get(name)
+        if room is None:
+            room = ir.GlobalVariable(b.module, kind, name, addrspace=SHARED)
+            room.linkage, room.initializer = "internal", ir.Constant(kind, ir.Undefined)
+            room.align = 16
+        return b.ptrtoint(b.addrspacecast(room, kind.as_pointer()), I64)
+
+    return Primitive((), "i8", shared)
+
+
+WORDS = {
+    "lane": _register("tid.x"), "lanes": _register("ntid.x"),
+    "block": _register("ctaid.x"), "blocks": _register("nctaid.x"),
+    "barrier": Primitive((), None, _barrier), "over": Primitive(("i8", "i8"), "i8", _over),
+} | {
+    (name := f"shared_{code}"): _make_shared(name, ir.ArrayType(STORED[code], LARGEST_TEAM))
+    for code in cuda_words.CODES if code != "b1"
+}  # fmt: skip
+
+
+def words_of(source: str) -> dict[str, Primitive]:
+    """What only a GPU has, with the memory of blocks that a source names."""
+    return WORDS | {
+        (name := f"own_{k}_{size}"): _make_shared(name, ir.ArrayType(STORED["u1"], int(size)))
+        for k, size in cuda_words.OWN_MEMORY.findall(source)
+    }
+
+
+def llvm_of(source: str) -> str:
+    """The LLVM text of a kernel and of what runs it, in NVVM's dialect."""
+    package()
+    from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
+
+    module: Any = ir.Module("graphad")
+    module.triple, module.data_layout = "nvptx64-nvidia-cuda", nvvm.NVVM().data_layout
+    module.in_main_memory = not re.search(r"\b(?:stack|block_\w\d)\(", source)
+    with real.for_cuda():
+        scopes(module)
+        known = words_of(source)
+        texts = cuda_words.device_functions(source)
+        for name, text in (*texts.items(), ("kernel", source)):
+            known[name] = _inlined(append_source(module, text, f"graphad_{name}", known), text)
+        run = append_source(module, cuda_words.entry_source(source), "graphad_run", known)
+        run.linkage = "internal"
+        entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), "entry")
+        b = ir.IRBuilder(entry.append_basic_block())
+        b.call(run, entry.args)
+        b.ret_void()
+    nvvm.add_ir_version(module)
+    nvvm.set_cuda_kernel(entry)
+    return str(module)
+
+
+def _inlined(function, text: str) -> Primitive:
+    """A function of the module as a word."""
+    function.linkage = "internal"
+    function.attributes.add("alwaysinline")
+    codes = re.findall(r": (\w\d)", text.partition(")")[0]) or ["i8"] * len(function.args)
+    result = re.search(r"-> (\w\d):", text)
+    return Primitive(tuple(codes), result[1] if result else "i8",
+                     lambda b, *values: b.call(function, values))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def ptx_of(source: str, capability: tuple[int, int] = CAPABILITY) -> str:
+    """The PTX of a kernel; needs no GPU."""
+    from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
+
+    with timed("translate"):
+        text = llvm_of(source)
+    with timed("nvvm"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the LLVM that it is
+        made: Any = nvvm.compile_ir(text, arch="compute_{}{}".format(*capability), opt=3)
+    return made.decode().strip("\0\n ")
+
+
+def code_of(source: str, capability: tuple[int, int] = CAPABILITY) -> bytes:
+    """The machine code of a kernel, made or found on disk; needs no GPU."""
+    name = _name_of(source, capability)
+    code = cache.load(name)
+    if code is None:
+        from cuda.core import Linker, LinkerOptions, ObjectCode  # type: ignore[import-not-found]
+
+        ptx = ObjectCode.from_ptx(ptx_of(source, capability).encode())
+        with timed("link"):
+            options = LinkerOptions(arch="sm_{}{}".format(*capability))
+            code = bytes(Linker(ptx, options=options).link("cubin").code)
+        cache.save(name, code)
+    return code
+
+
+def _name_of(source: str, capability: tuple[int, int]) -> str:
+    """What the machine code of a kernel is kept under."""
+    whole: Any = "\0".join((_key(), str(capability), source))
+    return hashlib.sha256(whole.encode()).hexdigest()[:40]
+
+
+@lru_cache(maxsize=1)
+def _key() -> str:
+    """What every kernel depends on besides its source."""
+    from importlib.metadata import version
+
+    from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
+
+    ours = hashlib.sha256()
+    for module in (__file__, cuda_words.__file__):
+        with open(module, "rb") as file:
+            ours.update(file.read())
+    versions = (version("numba-cuda"), str(nvvm.NVVM().get_ir_version()))
+    return "\0".join((*versions, cache.language_key(), ours.hexdigest()))
