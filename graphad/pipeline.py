@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
-from graphad.emit.device import write_device_loop, write_device_nest
+from graphad.emit.device import write_device_loop
+from graphad.emit.device_nests import write_device_nest
 from graphad.emit.kernel import Inner, Kernel, write_loop
 from graphad.emit.nests import write_nest
 from graphad.emit.routines import routine

@@ -14,14 +14,14 @@ from typing import Any
 
 from graphad.emit.kernel import Kernel, Operands, Writer, code_of, combine, identity
 from graphad.emit.loops import ARGS, simplified
-from graphad.emit.nests import OWN
 from graphad.errors import NOWHERE
-from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Nest, Statement, Store
+from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
 from graphad.spec import size_of
 
 TEAM = "# a block of threads shares each step\n"  # first line of such a source
 BAD_INDEX = 1  # the status, as on the CPU
 WARP, LARGEST_TEAM = 32, 256
+NO_PROMISE = {"load": "peek", "peek": "peek", "store": "keep", "keep": "keep"}
 STEPS = {True: 1024, False: 1 << 16}  # that fill a GPU: of teams, and of single threads
 CHUNK = {True: 2048, False: 32}  # at least so many points are summed by one of them
 
@@ -69,12 +69,16 @@ def team_for(points) -> int:
 class DeviceWriter(Writer):
     """Writes the kernel of one loop for a GPU."""
 
-    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], whole: bool = False, nest=None):
-        self.nest, self.buffers, self.accumulated = nest, buffers, set()
-        self.operands, self.lines = nest.operands if nest else Operands(), []
-        loop = simplified(loop, nest is not None)
-        summed = {a for s in loop.stores if s.reduce in CHUNKED for a in s.axes}
-        summed -= {0} if nest else set()
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], whole: bool = False):
+        self.nest, self.operands = None, Operands()
+        self._look(simplified(loop), buffers, outer=0)
+        self.team = self._team()
+        self.chunk = 0 if whole else self._chunk()
+
+    def _look(self, loop: Loop, buffers: tuple[Buffer, ...], outer: int):
+        """What its axes are; sums over the first `outer` of them are left in parts."""
+        self.buffers, self.lines, self.accumulated = buffers, [], set()
+        summed = {a for s in loop.stores if s.reduce in CHUNKED for a in s.axes if a >= outer}
         self.loop, self.summed = join_summed(loop, summed)
         self.space = self.loop.space or (1,)
         self.rank = len(self.space)
@@ -82,8 +86,6 @@ class DeviceWriter(Writer):
         self.serial = self._serial()
         inside = self.summed | self.serial
         self.kept = [a for a in range(self.rank) if a not in inside]
-        self.team = self._team()
-        self.chunk = 0 if whole or nest else self._chunk()
 
     # -- who does what ---------------------------------------------------------------------------
     def _serial(self) -> set[int]:
@@ -283,129 +285,31 @@ class DeviceWriter(Writer):
     def word(self, name: str, buffer: int, code: str) -> str:
         """A load or store; the promise that they touch different memory is for what is only read
         or only written."""
-        reads, writes = self.loop.reads(), self.loop.writes()
-        if (buffer in reads and buffer in writes) or (self.nest and buffer in self.nest.shared):
-            name = {"load": "peek", "store": "keep"}.get(name, name)
-        return f"{name}_{code}"
-
-    # -- a row of a nest -------------------------------------------------------------------------
-    def row(self) -> list[Store]:
-        """The lines of the row i0 for a block; the sums over everything, left in parts."""
-        inner = [a for a in self.kept if a != 0]
-        sums = [s for s in self.loop.stores if s.reduce in CHUNKED]
-        if self.summed and inner:
-            self._sums_by_thread(inner, sums)
-        else:
-            self._start(1, sums)
-            many = self.integer(self._points(self.summed or inner), "points")
-            self.line(1, f"for point in range(lane(), {many}, lanes()):")
-            self._find("point", sorted(self.summed) or inner, 2)
-            self._point(2, sums)
-            for k, s in enumerate(sums):
-                code = code_of(self.dtypes[s.value])
-                self.line(1, f"a{k} = team_{s.reduce}_{code}(a{k})")
-                self._finish(1, k, s, f"a{k}")
-        self.line(1, "barrier()")
-        return [s for s in sums if 0 in s.axes]
-
-    def _sums_by_thread(self, inner: list[int], sums: list[Store]):
-        """Sums over some axes of a row: a thread for each."""
-        self.line(
-            1,
-            f"for group in range(lane(), {self.integer(self._points(inner), 'points')}, lanes()):",
-        )
-        self._find("group", inner, 2)
-        self._start(2, sums)
-        self.line(2, f"for point in range({self.integer(self._points(self.summed), 'points')}):")
-        self._find("point", sorted(self.summed), 3)
-        self._point(3, sums)
-        for k, s in enumerate(sums):
-            self._finish(2, k, s, f"a{k}")
+        apart = buffer not in self.loop.reads() & self.loop.writes()
+        return f"{name if apart else NO_PROMISE[name]}_{code}"
 
     def _finish(self, depth: int, k: int, s: Store, value: str):
         """Store what a sum came to."""
-        code = code_of(self.dtypes[s.value])
-        if self.nest and 0 in s.axes:
-            place = f"{self.nest.part(s)}, i0"
-        elif self.chunk:
+        if self.chunk:
             place = f"{self.operands.pointer(-1 - k, 0)[0]}, start"
         else:
             place = self.place(s.buffer, s.at)
-        self.line(depth, f"keep_{code}({place}, {value})")
+        self.line(depth, f"keep_{code_of(self.dtypes[s.value])}({place}, {value})")
 
     def _then(self, k: int, s: Store) -> Launch:
         """The kernel that adds up the parts of one sum: those of the chunks, one after another."""
         points, chunks = self._points(self.kept), self._chunks()
         steps = [self._points(self.kept[n + 1 :]) for n in range(len(self.kept))]
         space = (*[self.space[a] for a in self.kept], chunks)
-        return self._adding(k, s, space, (*steps, points), [s.at.strides[a] for a in self.kept])
+        return self.adding(k, s, space, (*steps, points), [s.at.strides[a] for a in self.kept])
 
-    def over_rows(self, k: int, s: Store, rows) -> Launch:
-        """The kernel that adds up what the rows of a nest leave of a sum over everything."""
-        return self._adding(k, s, (rows,), (1,), [])
-
-    def _adding(self, k: int, s: Store, space, strides, kept) -> Launch:
+    def adding(self, k: int, s: Store, space, strides, kept) -> Launch:
+        """The kernel that adds up parts that lie in memory by these strides, over the last axis."""
         load = Statement(0, "load", (), self.dtypes[s.value], buffer=-1 - k, at=Affine(0, strides))
         at = Affine(s.at.offset, (*kept, 0))
         total = Store(0, s.buffer, at, s.reduce, (len(kept),))
         loop = Loop(space, (load,), (total,), self.loop.where)
         return DeviceWriter(loop, self.buffers, whole=True).launch()
-
-
-class DeviceNest:
-    """Writes loops that run row by row: a block for each row, whose rows are in its memory."""
-
-    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
-        self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
-        self.operands = Operands()
-        self.own: set[int] = set()
-        written = {b for loop in nest.loops for b in loop.writes()}
-        self.shared = written & {b for loop in nest.loops for b in loop.reads()}
-        self.kept: list[int] = []
-        self.totals: list[Store] = []
-
-    def row(self, buffer: int) -> str:
-        """The address of the row at hand of a buffer of which no more is kept."""
-        if buffer not in self.kept:
-            self.kept.append(buffer)
-        return f"y{self.kept.index(buffer)}"
-
-    def part(self, s: Store) -> str:
-        """The address of what the rows leave of a sum over everything."""
-        self.totals.append(s)
-        return self.operands.pointer(-len(self.totals), 0)[0]
-
-    def launch(self) -> Launch:
-        """The finished kernel, and those that add up the totals."""
-        lines, then, team = [("    i0 = start", NOWHERE)], [], WARP
-        rows, places = self.loops[0].space[0], False
-        for n, loop in enumerate(self.loops):
-            writer = DeviceWriter(loop, self.buffers, nest=self)
-            for s in writer.row():
-                then.append(writer.over_rows(self.totals.index(s), s, rows))
-            team = max(team, team_for(size_of(loop.space[1:])))
-            places = places or any(s.bounds for s in (*loop.body, *loop.stores))
-            # Each loop has variables of its own, also of other dtypes.
-            lines += [(OWN.sub(rf"\g<1>{n}_\2", text), where) for text, where in writer.lines]
-        head = self.operands.head()
-        head.remove("    wide_vectors()")
-        for k, b in enumerate(self.kept):
-            size = self.rows[b] * self.buffers[b].spec.dtype.itemsize
-            head.append(f"    y{k} = own_{k}_{size}()")
-        head += ["    bad = 0"] if places else []
-        tail = "    return bad" if places else "    return 0"
-        lines = [(text, NOWHERE) for text in (TEAM.rstrip(), *head)] + lines + [(tail, NOWHERE)]
-        scratch = tuple(rows * self.buffers[s.buffer].spec.dtype.itemsize for s in self.totals)
-        return Launch(
-            "\n".join(text for text, _ in lines) + "\n", tuple(self.operands.pointers),
-            tuple(self.operands.integers), rows, tuple(where for _, where in lines),
-            team=team, scratch=scratch, then=tuple(then),
-        )  # fmt: skip
-
-
-def write_device_nest(nest: Nest, buffers: tuple[Buffer, ...]) -> Launch:
-    """The kernel of a nest for a GPU."""
-    return DeviceNest(nest, buffers).launch()
 
 
 def write_device_loop(loop: Loop, buffers: tuple[Buffer, ...]) -> Launch:
