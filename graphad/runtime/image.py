@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphad.emit.kernel import CONTROL, SPLIT_WORK, Inner, Kernel
-from graphad.lower.program import Product, Program, Strips
+from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import products
 from graphad.runtime.build import build, cores, kernel_address
@@ -352,6 +352,13 @@ def all_regions(program: Program) -> Iterator[Any]:
                 yield from all_regions(inner)
 
 
+# What regions of a kind need beside their own kernels.
+OF_REGIONS = {
+    Fill: x.FILL_SOURCE, Product: x.PRODUCT_SOURCE, Choice: x.CHOICE_SOURCE,
+    Repeat: x.REPEAT_SOURCE, Strips: x.STRIPS_SOURCE,
+}  # fmt: skip
+
+
 def make_image(
     program: Program, kernels: list, keep: bool = True, parallel: bool | str = "auto"
 ) -> Image:
@@ -367,6 +374,8 @@ def make_image(
     # The longest first: what is translated later overlaps with its compilation.
     sources = sorted((k.source for k in ours), key=len, reverse=True)
     sources += [t.source for k in ours for t in k.totals] + x.ALWAYS
+    kinds = {type(region) for region in all_regions(program)}
+    sources += [source for kind, source in OF_REGIONS.items() if kind in kinds]
     build([*sources, *(TEAM_SOURCES if shared else ())], keep)
     w = Writer(program)
     if shared:
