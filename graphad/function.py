@@ -34,6 +34,7 @@ class Prepared:
         self.compiled = compiled
         self.tree = tree
         self.single = tree is pytree.LEAF
+        self.remembered = False  # whether calls go past this class
 
 
 class Function:
@@ -139,6 +140,8 @@ class Function:
         prepared = self._known.get(key)
         if prepared is None:
             prepared = self._prepare(key, tree, specs)
+        elif not prepared.remembered:  # a second call: there will be more
+            prepared.remembered = True
             with timed("gate"):
                 self._remember(args, kwargs, leaves, prepared)
         if out is not None:

@@ -259,6 +259,7 @@ class Compiled:
     image: Image
     inputs: tuple[Spec, ...]
     outputs: tuple[Spec, ...]
+    called: bool = False
 
     @cached_property
     def _gates(self) -> dict[bool, tuple]:
@@ -282,13 +283,14 @@ class Compiled:
         """Run on prepared leaves; array results are written to `given` if there are any."""
         leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
         status = 0
-        if gate.supported():
+        if gate.supported() and self.called:
             run, table = self._gates[bool(given)]
             results = run(*leaves, *given)
             if results is not None:
                 return list(results)
             status = int(table[gate.STATUS])
-        if status == 0:  # or gates are shut: another thread traces
+        self.called = True
+        if status == 0:  # the first call, or gates are shut: another thread traces
             status, results = gate.plain_call(self.image, self.inputs, self.outputs, leaves, given)
             if status == 0:
                 return results

@@ -255,9 +255,6 @@ def gate(self, args, unnamed, names):
 """
 
 
-x.ALWAYS.append(GATE_SOURCE)
-
-
 @once
 def _api() -> np.ndarray:
     """Addresses of the functions of CPython and NumPy that the gate calls."""
