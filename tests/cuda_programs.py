@@ -1,7 +1,7 @@
-"""`python tests/cuda_programs.py simulate | ptx | numba | device`: programs on the second target.
+"""`python tests/cuda_programs.py simulate | random | ptx | numba | device`: the second target.
 
-The first three need no GPU. A process of its own, since Numba decides on the simulator when it is
-imported. `device 2 8` runs the third of eight shares of the programs.
+Only the last needs a GPU. A process of its own, since Numba decides on the simulator when it is
+imported. `device 2 8` runs the third of eight shares of the programs, `random 5000` so many random programs.
 """
 
 import importlib
@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -197,6 +198,60 @@ def simulate():
     return len(PROGRAMS) + sum(agrees(*example) for example in examples())
 
 
+def random(count=80):
+    """Random programs and their vjps, in the simulator or on a GPU, with the bounds of what is for
+    large arrays lowered: nests, teams and parts of sums are to occur."""
+    from hypothesis import HealthCheck, Phase, given, settings
+    from random_programs import programs
+
+    from graphad import pipeline
+    from graphad.emit import device
+    from graphad.lower import apart as rows
+
+    nests = importlib.import_module("graphad.lower.nest")
+    seen = {"covered": 0, "nests": 0, "teams": 0, "parts": 0}
+
+    def checked(f, args):
+        if not agrees("random", f, args):
+            return
+        kernels = ga.function(f, device="cuda").lower(*args).kernels
+        seen["covered"] += 1
+        seen["nests"] += any("own_0_" in k.source for k in kernels if k)
+        seen["teams"] += any(getattr(k, "team", 1) > 1 for k in kernels)
+        seen["parts"] += any(getattr(k, "then", ()) for k in kernels)
+
+    quiet = {"deadline": None, "database": None, "phases": [Phase.generate]}
+
+    @settings(
+        max_examples=count, suppress_health_check=list(HealthCheck), derandomize=True, **quiet
+    )
+    @given(programs())
+    def check(program):
+        run, arrays = program
+        with np.errstate(all="ignore"):
+            cotangents = tuple(RNG.normal(size=np.shape(o)) for o in run(*arrays))
+        pull, n = ga.vjp(run, wrt=tuple(range(len(arrays)))), len(arrays)
+        checked(run, arrays)
+        checked(lambda *a: pull(*a[:n], cotangents=a[n:]), [*arrays, *cotangents])
+
+    small = {"CHUNK": {True: 4, False: 2}, "STEPS": {True: 4, False: 8}, "WARP": 2}
+    with (
+        mock.patch.multiple(pipeline, takes=no, takes_each=no),
+        mock.patch.multiple(nests, SHORTEST_ROW=2, LEAST_BYTES=-1),
+        mock.patch.multiple(rows, FEWEST_ROWS=2, SHORTEST_ROW=2),
+        mock.patch.multiple(device, **small),
+    ):
+        check()
+    print(seen)
+    assert all(seen.values()), seen
+    return seen["covered"]
+
+
+def no(_):
+    """Straight-line code is for the other programs."""
+    return False
+
+
 def device(share=0, of=1):
     """All of that and the users' programs on the GPU; every failure is told."""
     from numba import cuda as gpu
@@ -272,6 +327,6 @@ def numba():
 
 if __name__ == "__main__":
     mode, *share = sys.argv[1:]
-    assert cuda.simulated() == (mode == "simulate")
-    modes = {"simulate": simulate, "ptx": ptx, "numba": numba, "device": device}
+    assert cuda.simulated() or mode != "simulate"
+    modes = {f.__name__: f for f in (simulate, random, ptx, numba, device)}
     print(modes[mode](*map(int, share)))

@@ -14,7 +14,8 @@ SCRIPT = pathlib.Path(__file__).parent / "cuda_programs.py"
 
 
 def run(mode):
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1" if mode == "simulate" else "0"}
+    simulated = mode in ("simulate", "random")
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": str(int(simulated))}
     done = subprocess.run([sys.executable, str(SCRIPT), mode], env=environment,
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -40,6 +41,10 @@ def test_kernels_compile_by_numba_cuda():
 
 def test_programs_in_the_simulator():
     assert run("simulate") > 250
+
+
+def test_random_programs_in_the_simulator():
+    assert run("random") > 100
 
 
 @pytest.mark.skipif(not has_gpu(), reason="no GPU here")

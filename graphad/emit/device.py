@@ -83,6 +83,8 @@ class DeviceWriter(Writer):
         self.space = self.loop.space or (1,)
         self.rank = len(self.space)
         self.dtypes = {s.id: s.dtype for s in self.loop.body}
+        # Over axes of size 1, which are gone, there is nothing to sum.
+        self.sums = [s for s in self.loop.stores if s.reduce in CHUNKED and s.axes]
         self.serial = self._serial()
         inside = self.summed | self.serial
         self.kept = [a for a in range(self.rank) if a not in inside]
@@ -108,7 +110,7 @@ class DeviceWriter(Writer):
             own = {a for a, step in enumerate(b.at.strides) if step != 0} if b.at else set()
             depends[b.id] = own.union(*(depends[a] for a in b.args))
         used = set().union(*(depends[i] for i in s.indices))
-        axes = [a for a in range(self.rank) if a not in used and s.at.strides[a] != 0]
+        axes = [a for a, step in enumerate(s.at.strides) if a not in used and step != 0]
         numbers = [n for a in axes for n in (s.at.strides[a], self.space[a])]
         numbers += [n for bound in s.bounds for n in bound]
         if not axes or not all(isinstance(n, int) for n in numbers):
@@ -171,7 +173,7 @@ class DeviceWriter(Writer):
         steps = self._points(self.kept) * (self._chunks() if self.chunk else 1)
         if self.team > 1:
             lines.insert(0, (TEAM.rstrip(), NOWHERE))
-        parts = [s for s in self.loop.stores if s.reduce in CHUNKED] if self.chunk else []
+        parts = self.sums if self.chunk else []
         scratch = tuple(steps * self.dtypes[s.value].itemsize for s in parts)
         return Launch(
             "\n".join(text for text, _ in lines) + "\n", tuple(self.operands.pointers),
@@ -208,7 +210,7 @@ class DeviceWriter(Writer):
         return f"over({what}, {name})" if short else f"{what} // {name}"
 
     def _sums(self):
-        sums = [s for s in self.loop.stores if s.reduce in CHUNKED]
+        sums = self.sums
         self._start(1, sums)
         points = self.integer(self._points(self.summed), "summed")
         first, stop = "0", points

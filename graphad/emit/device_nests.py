@@ -7,7 +7,7 @@ from graphad.emit.kernel import Operands, code_of
 from graphad.emit.loops import simplified
 from graphad.emit.nests import OWN
 from graphad.errors import NOWHERE
-from graphad.lower.program import CHUNKED, Buffer, Loop, Nest, Store
+from graphad.lower.program import Buffer, Loop, Nest, Store
 from graphad.spec import size_of
 
 
@@ -28,7 +28,7 @@ class RowWriter(DeviceWriter):
     def row(self) -> list[Store]:
         """The lines of the row i0 for a block; the sums over everything, left in parts."""
         inner = [a for a in self.kept if a != 0]
-        sums = [s for s in self.loop.stores if s.reduce in CHUNKED]
+        sums = self.sums
         if self.summed and inner:
             self._sums_by_thread(inner, sums)
         else:
