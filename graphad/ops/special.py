@@ -61,14 +61,18 @@ def _numerically(f: str, which: int) -> Callable[..., Any]:
     return call
 
 
-def without(function: str, argument: str):
-    """A partial that there is none of: an error where it is asked for."""
+def without(function: str, argument: str, twice: bool = False):
+    """A partial that there is none of, or none of its own: an error where it is asked for."""
+    fix = f"ga.stop_gradient({argument})"
+    if twice:
+        fix = "differences of the first: (g(a + h) - g(a - h)) / (2 * h) with g = ga.grad(f)"
 
     def raise_error():
         raise DerivativeError(
-            function, f"there is no derivative with respect to {argument}",
-            expected="a derivative with respect to the other arguments", got=f"wrt {argument}",
-            fix=f"ga.stop_gradient({argument})",
+            function,
+            f"there is no {'second ' * twice}derivative with respect to {argument}",
+            expected="a derivative with respect to the other arguments",
+            got=f"wrt {argument}{', twice' * twice}", fix=fix,
         )  # fmt: skip
 
     return raise_error
@@ -246,7 +250,7 @@ special("gammaincc", 2, domain=((0.3, 4.0), (0.2, 6.0)),
             -apply("gammainc_da", a, x), -_gamma_density(a, x)))  # fmt: skip
 special("gammainc_da", 2, reference=_numerically("gammainc", 0), domain=((0.3, 4.0), (0.2, 6.0)),
         partials=lambda a, x, out: (
-            without("the derivative of gammainc", "the shape a second time"),
+            without("gammainc", "the shape", twice=True),
             _gamma_density(a, x) * (_log(x) - apply("digamma", a))))  # fmt: skip
 
 
@@ -255,7 +259,7 @@ def _beta_density(a, b, x):
     return _exp(log - apply("betaln", a, b))
 
 
-_SECOND = without("the derivative of betainc", "a shape a second time")
+_SECOND = without("betainc", "a shape", twice=True)
 special("betainc", 3, domain=((0.3, 4.0), (0.3, 4.0), (0.05, 0.95)),
         partials=lambda a, b, x, out: (apply("betainc_da", a, b, x), apply("betainc_db", a, b, x),
                                        _beta_density(a, b, x)))  # fmt: skip
