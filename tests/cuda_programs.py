@@ -19,11 +19,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from arrays import ARRAYS, names_in
 
 import graphad as ga
-from graphad.emit.kernel import Kernel
 from graphad.op import TABLE
 from graphad.ops.value import apply
 from graphad.runtime import cuda, nvvm
 from graphad.runtime.device import DeviceProgram
+from graphad.runtime.image import all_kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(9, 40))
@@ -124,13 +124,12 @@ def examples():
 
 
 def users_programs():
-    """The programs of tests/programs, and their derivatives, likewise."""
+    """The programs and models of tests/programs, and their derivatives, likewise."""
     folder = pathlib.Path(__file__).parent / "programs"
     sys.path.insert(0, str(folder))
-    for file in sorted(folder.glob("*.py")):
-        for name, f, args, wrt, second in getattr(
-            importlib.import_module(file.stem), "PROGRAMS", ()
-        ):
+    worlds = importlib.import_module("worlds")
+    for module in (importlib.import_module(f.stem) for f in sorted(folder.glob("*.py"))):
+        for name, f, args, wrt, second in getattr(module, "PROGRAMS", ()):
             yield name, f, args
             if np.ndim(f(*args)) == 0:
                 yield name + " gradient", ga.value_and_grad(f, wrt=wrt), args
@@ -138,6 +137,15 @@ def users_programs():
                 yield name + " Jacobian", ga.jacobian(f, wrt=wrt), args
             if second:
                 yield name + " Hessian", ga.hessian(f, wrt=wrt), args
+        for name, model, args in getattr(module, "MODELS", ()):
+
+            def run(*args, model=model):
+                return model(worlds.GRAPHAD, *args)
+
+            weights = np.ones(np.shape(run(*args)))[()]
+            pull = ga.vjp(run, wrt=tuple(range(len(args))))
+            yield name, run, args
+            yield name + " vjp", lambda *a, g=pull, w=weights: g(*a, cotangents=w), args
 
 
 def agrees(name, f, args):
@@ -191,11 +199,12 @@ def calls():
 
 
 def simulate():
-    """Every program, and every example of the table that has only loops, as the CPU has them."""
+    """Every program, and of the users' and the table's examples those that are covered, as the CPU
+    has them."""
     calls()
     for name, (f, args) in PROGRAMS.items():
         assert agrees(name, f, args), name
-    return len(PROGRAMS) + sum(agrees(*example) for example in examples())
+    return len(PROGRAMS) + sum(agrees(*p) for p in (*users_programs(), *examples()))
 
 
 def random(count=80):
@@ -277,11 +286,10 @@ def device(share=0, of=1):
 
 
 def sources_of(f, args):
-    """The kernels of a program."""
-    for kernel in ga.function(f, device="cuda").lower(*args).kernels:
-        if isinstance(kernel, Kernel):
-            yield kernel.source
-            yield from (t.source for t in getattr(kernel, "then", ()))
+    """The kernels of a program, those of loops over steps too."""
+    for kernel in all_kernels(ga.function(f, device="cuda").lower(*args).kernels):
+        yield kernel.source
+        yield from (t.source for t in getattr(kernel, "then", ()))
 
 
 def words_of(source):
@@ -289,22 +297,24 @@ def words_of(source):
 
 
 def ptx():
-    """Every kernel of the programs, and of all else those with a word that has not come before,
-    as PTX for compute capability 9.0."""
+    """Every kernel of every program as PTX for compute capability 9.0; as machine code those of the
+    programs above, and of the others those with a word that has not come before."""
     sources = {s for f, args in PROGRAMS.values() for s in sources_of(f, args)}
-    known = set().union(*map(words_of, sources))
+    known, others = set().union(*map(words_of, sources)), set()
     for _, f, args in (*users_programs(), *examples()):
         for source in sources_of(f, args):
             words = words_of(source)
-            if not words <= known and not any(w.startswith(("special_", "lapack_")) for w in words):
-                sources.add(source)
-                known |= words
-    for source in sources:
+            if any(w.startswith(("special_", "lapack_")) for w in words):
+                continue
+            (others if words <= known else sources).add(source)
+            known |= words
+    for source in sources | others:
         text = nvvm.ptx_of(source)
         assert ".target sm_90" in text and ".visible .entry entry(" in text, source
         assert ".extern .func" not in text, source  # nothing is left for a library
+    for source in sources:
         assert nvvm.code_of(source).startswith(b"\x7fELF"), source
-    return len(sources)
+    return len(sources | others)
 
 
 def numba():

@@ -32,7 +32,7 @@ def has_gpu():
 
 
 def test_kernels_compile_to_ptx_and_machine_code():
-    assert run("ptx") > 50
+    assert run("ptx") > 800
 
 
 def test_kernels_compile_by_numba_cuda():
@@ -40,7 +40,7 @@ def test_kernels_compile_by_numba_cuda():
 
 
 def test_programs_in_the_simulator():
-    assert run("simulate") > 250
+    assert run("simulate") > 350
 
 
 def test_random_programs_in_the_simulator():
