@@ -5,6 +5,7 @@ On a GPU sources go by `nvvm.py`, past Numba's front end; a test compiles them b
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from functools import lru_cache
@@ -25,11 +26,11 @@ def simulated() -> bool:
 def package() -> Any:
     """numba.cuda."""
     try:
+        # Numba has a folder of this name, too, which is no longer kept up.
+        if importlib.util.find_spec("numba_cuda") is None:
+            raise ImportError("no package of this name")
         from numba import cuda
 
-        # Without the extra package Numba's own folder is a stub.
-        if not hasattr(cuda, "jit"):
-            raise ImportError("numba-cuda")
         return cuda
     except ImportError as error:
         raise NoDeviceError(

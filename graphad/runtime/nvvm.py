@@ -17,6 +17,7 @@ from llvmlite import ir
 
 from graphad.emit import cuda_words, real
 from graphad.emit.device import LARGEST_TEAM
+from graphad.errors import NoDeviceError
 from graphad.runtime import cache
 from graphad.runtime.cuda import package
 from graphad.runtime.instructions import I32, I64, STORED, declared
@@ -79,11 +80,24 @@ def words_of(source: str) -> dict[str, Primitive]:
     }
 
 
-def llvm_of(source: str) -> str:
-    """The LLVM text of a kernel and of what runs it, in NVVM's dialect."""
+def compiler() -> Any:
+    """NVVM, as numba-cuda finds it."""
     package()
     from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
 
+    try:
+        nvvm.NVVM()
+    except Exception as error:  # numba-cuda's own, of where it looked
+        raise NoDeviceError(
+            "device='cuda'", "NVVM, the compiler for GPUs, is not there", expected="libnvvm",
+            got=str(error).split("\n")[0][:200], fix="pip install 'graphad[cuda]'",
+        ) from error  # fmt: skip
+    return nvvm
+
+
+def llvm_of(source: str) -> str:
+    """The LLVM text of a kernel and of what runs it, in NVVM's dialect."""
+    nvvm = compiler()
     module: Any = ir.Module("graphad")
     module.triple, module.data_layout = "nvptx64-nvidia-cuda", nvvm.NVVM().data_layout
     module.in_main_memory = not re.search(r"\b(?:stack|block_\w\d)\(", source)
@@ -117,8 +131,7 @@ def _inlined(function, text: str) -> Primitive:
 @lru_cache(maxsize=1024)
 def ptx_of(source: str, capability: tuple[int, int] = CAPABILITY) -> str:
     """The PTX of a kernel; needs no GPU."""
-    from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
-
+    nvvm = compiler()
     with timed("translate"):
         text = llvm_of(source)
     with timed("nvvm"), warnings.catch_warnings():
@@ -153,11 +166,9 @@ def _key() -> str:
     """What every kernel depends on besides its source."""
     from importlib.metadata import version
 
-    from numba.cuda.cudadrv import nvvm  # type: ignore[import-not-found]
-
     ours = hashlib.sha256()
     for module in (__file__, cuda_words.__file__):
         with open(module, "rb") as file:
             ours.update(file.read())
-    versions = (version("numba-cuda"), str(nvvm.NVVM().get_ir_version()))
+    versions = (version("numba-cuda"), str(compiler().NVVM().get_ir_version()))
     return "\0".join((*versions, cache.language_key(), ours.hexdigest()))
