@@ -19,11 +19,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from arrays import ARRAYS, names_in
 
 import graphad as ga
+from graphad.emit import cuda_words, real
 from graphad.op import TABLE
 from graphad.ops.value import apply
 from graphad.runtime import cuda, nvvm
 from graphad.runtime.device import DeviceProgram
+from graphad.runtime.frame import as_intrinsic
 from graphad.runtime.image import all_kernels
+from graphad.runtime.primitives import WORDS, Primitive
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(9, 40))
@@ -288,8 +291,7 @@ def device(share=0, of=1):
 def sources_of(f, args):
     """The kernels of a program, those of loops over steps too."""
     for kernel in all_kernels(ga.function(f, device="cuda").lower(*args).kernels):
-        yield kernel.source
-        yield from (t.source for t in getattr(kernel, "then", ()))
+        yield from getattr(kernel, "sources", [kernel.source])
 
 
 def words_of(source):
@@ -317,6 +319,41 @@ def ptx():
     return len(sources | others)
 
 
+def numba_entry(source):
+    """What runs a kernel as a function that numba-cuda compiles, its words intrinsics."""
+    from numba import cuda as gpu
+
+    space = {"np": np, "BLOCK": cuda_words.BLOCK}
+    space |= {code: cuda_words.type_of(code) for code in cuda_words.CODES}
+    for size in set(re.findall(r"\bstack\((\d+)\)", source)):
+        source = source.replace(f"stack({size})", f"stack_{size}()")
+        space[f"stack_{size}"] = stack_of(int(size))
+    texts = cuda_words.device_functions(source) | {"kernel": source}
+    entry = cuda_words.entry_source(source).replace("-> i8", "").replace("return 0", "return")
+    known = WORDS | nvvm.words_of(source)
+    for name in words_of(entry + "".join(texts.values())) - set(texts):
+        if name in known:
+            space[name] = word_of(known[name])
+    for name, text in texts.items():
+        exec(compile(text, f"<graphad {name}>", "exec"), space)
+        space[name] = gpu.jit(device=True)(space[name])
+    exec(compile(entry, "<graphad entry>", "exec"), space)
+    return space["entry"]
+
+
+def word_of(primitive):
+    """A word as an intrinsic of numba-cuda."""
+    from numba.cuda.extending import intrinsic
+
+    return as_intrinsic(primitive, intrinsic, real.for_cuda)
+
+
+def stack_of(size):
+    """`stack(size)` of one size."""
+    constant = SimpleNamespace(constant=size)
+    return word_of(Primitive((), "i8", lambda b: WORDS["stack"].build(b, constant)))
+
+
 def numba():
     """The same kernels by numba-cuda itself: sources are a subset of its language."""
     from numba import cuda as gpu
@@ -330,7 +367,7 @@ def numba():
         for source in sources_of(f, args):
             sources[frozenset(words_of(source))] = source
     for source in sources.values():
-        gpu.compile(cuda.numba_entry(source), types.void(*[types.int64] * 6), cc=(9, 0),
+        gpu.compile(numba_entry(source), types.void(*[types.int64] * 6), cc=(9, 0),
                     device=False, abi="numba", output="ptx")  # fmt: skip
     return len(sources)
 

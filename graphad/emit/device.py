@@ -12,14 +12,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphad.emit.kernel import Kernel, Operands, Writer, code_of, combine, identity
+from graphad.emit.kernel import BAD_INDEX, Kernel, Operands, Writer, code_of, combine, identity
 from graphad.emit.loops import ARGS, simplified
 from graphad.errors import NOWHERE
 from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
 from graphad.spec import size_of
 
 TEAM = "# a block of threads shares each step\n"  # first line of such a source
-BAD_INDEX = 1  # the status, as on the CPU
 WARP, LARGEST_TEAM = 32, 256
 NO_PROMISE = {"load": "peek", "peek": "peek", "store": "keep", "keep": "keep"}
 STEPS = {True: 1024, False: 1 << 16}  # that fill a GPU: of teams, and of single threads
@@ -34,6 +33,11 @@ class Launch(Kernel):
     team: int = 1
     scratch: tuple[Any, ...] = ()
     then: tuple[Launch, ...] = ()
+
+    @property
+    def sources(self) -> list[str]:
+        """Of the kernel, and of those that follow it."""
+        return [self.source, *(k.source for k in self.then)]
 
 
 def join_summed(loop: Loop, summed: set[int]) -> tuple[Loop, set[int]]:
@@ -64,6 +68,20 @@ def team_for(points) -> int:
     """Threads for so many points: a power of two, each with some four of them."""
     few = points // 4 if isinstance(points, int) else LARGEST_TEAM
     return max(WARP, min(LARGEST_TEAM, 1 << max(few, 1).bit_length() - 1))
+
+
+def launched(lines, memory, operands, steps, team, scratch, then) -> Launch:
+    """A kernel from its lines; `memory` are those that come first."""
+    noted = any(text.lstrip().startswith("bad = ") for text, _ in lines)
+    head = [TEAM.rstrip()] if team > 1 else []
+    head += ["def kernel(table, start, stop):", *operands.reads(), *memory]
+    head += ["    bad = 0"] if noted else []
+    tail = "    return bad" if noted else "    return 0"
+    whole = [(text, NOWHERE) for text in head] + lines + [(tail, NOWHERE)]
+    source = "\n".join(text for text, _ in whole) + "\n"
+    wheres = tuple(where for _, where in whole)
+    pointers, integers = tuple(operands.pointers), tuple(operands.integers)
+    return Launch(source, pointers, integers, steps, wheres, team=team, scratch=scratch, then=then)
 
 
 class DeviceWriter(Writer):
@@ -154,32 +172,18 @@ class DeviceWriter(Writer):
     # -- the source ------------------------------------------------------------------------------
     def launch(self) -> Launch:
         """The finished kernel, and those that add up what it leaves in parts."""
-        places = [s.bounds for s in (*self.loop.body, *self.loop.stores) if s.bounds]
-        if places:
-            self.line(1, "bad = 0")
         self._find("start", self.kept, chunked=bool(self.chunk))
         if self.summed:
             self._sums()
         elif self.serial:
-            self._in_order()
+            self._plain(1, sorted(self.serial))
         else:
-            self._body(1)
-            for s in self.loop.stores:
-                self._store(1, s)
-        self.line(1, "return bad" if places else "return 0")
-        head = self.operands.head()
-        head.remove("    wide_vectors()")
-        lines = [(text, NOWHERE) for text in head] + self.lines
+            self._point(1)
         steps = self._points(self.kept) * (self._chunks() if self.chunk else 1)
-        if self.team > 1:
-            lines.insert(0, (TEAM.rstrip(), NOWHERE))
         parts = self.sums if self.chunk else []
         scratch = tuple(steps * self.dtypes[s.value].itemsize for s in parts)
-        return Launch(
-            "\n".join(text for text, _ in lines) + "\n", tuple(self.operands.pointers),
-            tuple(self.operands.integers), steps, tuple(where for _, where in lines),
-            team=self.team, scratch=scratch, then=tuple(map(self._then, range(len(parts)), parts)),
-        )  # fmt: skip
+        then = tuple(map(self._then, range(len(parts)), parts))
+        return launched(self.lines, [], self.operands, steps, self.team, scratch, then)
 
     def _chunks(self) -> int:
         return math.ceil(self._points(self.summed) / self.chunk)
@@ -210,8 +214,7 @@ class DeviceWriter(Writer):
         return f"over({what}, {name})" if short else f"{what} // {name}"
 
     def _sums(self):
-        sums = self.sums
-        self._start(1, sums)
+        self._start(1)
         points = self.integer(self._points(self.summed), "summed")
         first, stop = "0", points
         if self.chunk:
@@ -224,44 +227,36 @@ class DeviceWriter(Writer):
         step = ", lanes()" if self.team > 1 else ""
         self.line(1, f"for point in range({first}, {stop}{step}):")
         self._find("point", sorted(self.summed), 2)
-        self._point(2, sums)
-        for k, s in enumerate(sums):
-            if self.team > 1:
-                self.line(1, f"a{k} = team_{s.reduce}_{code_of(self.dtypes[s.value])}(a{k})")
-            self._finish(1, k, s, f"a{k}")
+        self._point(2)
+        self._finish(1, self.team > 1)
 
-    def _start(self, depth: int, sums: list[Store]):
-        for k, s in enumerate(sums):
+    def _start(self, depth: int):
+        for k, s in enumerate(self.sums):
             self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
 
-    def _point(self, depth: int, sums: list[Store]):
+    def _point(self, depth: int):
         """The body at one point: its sums add to their running values, the rest is stored."""
         self._body(depth)
         for s in self.loop.stores:
-            if s in sums:
-                name = f"a{sums.index(s)}"
+            if s in self.sums:
+                name = f"a{self.sums.index(s)}"
                 self.line(depth, f"{name} = {combine(s.reduce or '', name, f'v{s.value}')}")
             else:
                 self._store(depth, s)
 
-    def _in_order(self):
-        """Scatters, running sums, and places of extremes: one thread goes along the axes."""
-        depth = 1
-        inner = sorted(self.serial)
-        running = [s for s in self.loop.stores if s.reduce in (*ARGS, "scan")]
-        for k, s in enumerate(running):
-            self.line(depth, f"a{k} = {identity(s.reduce or '', self.dtypes[s.value])}")
-            if s.reduce in ARGS:
-                self.line(depth, f"j{k} = -1")
-        for a in inner:
-            self.line(depth, f"for i{a} in range({self.integer(self.space[a], f'd{a}')}):")
-            depth += 1
-        self._body(depth)
-        for s in self.loop.stores:
-            if s in running:
-                self._running(depth - 1, s, running.index(s))
-            else:
-                self._store(depth, s)
+    def _finish(self, depth: int, together: bool):
+        """Store what the sums came to, in one thread or in those of a team together."""
+        for k, s in enumerate(self.sums):
+            code = code_of(self.dtypes[s.value])
+            if together:
+                self.line(depth, f"a{k} = team_{s.reduce}_{code}(a{k})")
+            self.line(depth, f"keep_{code}({self._result(k, s)}, a{k})")
+
+    def _result(self, k: int, s: Store) -> str:
+        """The address and index of what the k-th sum comes to."""
+        if self.chunk:
+            return f"{self.operands.pointer(-1 - k, 0)[0]}, start"
+        return self.place(s.buffer, s.at)
 
     def _body(self, depth: int):
         for s in self.loop.body:
@@ -272,31 +267,19 @@ class DeviceWriter(Writer):
             if s.indices:
                 self._checked(depth, f"w{s.value}", s.indices, s.bounds)
 
-    def _checked(self, depth: int, prefix: str, indices, bounds):
-        """As on the CPU, but a thread cannot leave the others: it notes the error and goes on."""
-        parts = []
-        for k, (i, (size, step)) in enumerate(zip(indices, bounds, strict=True)):
-            name, n = f"{prefix}_{k}", self.integer(size, "size")
-            self.line(depth, f"{name} = v{i} + {n} if v{i} < 0 else v{i}")
-            self.line(depth, f"if ({name} < 0) | ({name} >= {n}):")
-            self.line(depth + 1, f"bad = {BAD_INDEX}")
-            self.line(depth + 1, f"{name} = 0")
-            parts.append(f"{name} * {self.integer(step, 'step')}")
-        self.line(depth, f"{prefix}_at = {' + '.join(parts)}")
+    def _range(self, axis: int) -> str:
+        return self.integer(self.space[axis], f"d{axis}")
+
+    def _refuse(self, depth: int, index: str):
+        """A thread cannot leave the others: it notes the error and goes on."""
+        self.line(depth, f"bad = {BAD_INDEX}")
+        self.line(depth, f"{index} = 0")
 
     def word(self, name: str, buffer: int, code: str) -> str:
         """A load or store; the promise that they touch different memory is for what is only read
         or only written."""
         apart = buffer not in self.loop.reads() & self.loop.writes()
         return f"{name if apart else NO_PROMISE[name]}_{code}"
-
-    def _finish(self, depth: int, k: int, s: Store, value: str):
-        """Store what a sum came to."""
-        if self.chunk:
-            place = f"{self.operands.pointer(-1 - k, 0)[0]}, start"
-        else:
-            place = self.place(s.buffer, s.at)
-        self.line(depth, f"keep_{code_of(self.dtypes[s.value])}({place}, {value})")
 
     def _then(self, k: int, s: Store) -> Launch:
         """The kernel that adds up the parts of one sum: those of the chunks, one after another."""

@@ -41,6 +41,7 @@ CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
 LONGEST_KNOWN = 64  # points of an innermost loop whose number is in the source
 WIDE = 512  # points of an innermost loop that threads may share
 SPLIT_WORK = 1_500_000  # of a thread, see runtime/executor.py
+BAD_INDEX = 1  # a status, likewise
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,13 @@ class Operands:
         return self.integer_names[key]
 
     def head(self) -> list[str]:
+        """The first lines of a kernel."""
+        return ["def kernel(table, start, stop):", "    wide_vectors()", *self.reads()]
+
+    def reads(self) -> list[str]:
         """The lines that read the table."""
         first = len(self.pointers)
-        head = ["def kernel(table, start, stop):", "    wide_vectors()"]
-        head += [f"    p{k} = integer(table, {k})" for k in range(first)]
+        head = [f"    p{k} = integer(table, {k})" for k in range(first)]
         return head + [f"    n{k} = integer(table, {first + k})" for k in range(len(self.integers))]
 
 
@@ -306,7 +310,7 @@ class Writer:
         if inner:
             self._chunked(depth, inner)
         else:
-            self._plain(depth)
+            self._plain(depth, [self.rank - 1])
         return [s for s in inner if self._in_parts(s)]
 
     def _columns(self, depth: int, sides: list[Statement]):
@@ -426,22 +430,23 @@ class Writer:
             word = self.word("keep", store.buffer, code_of(dtype))
             self.line(depth, f"{word}({where}, {identity(store.reduce, dtype)})")
 
-    def _plain(self, depth: int):
-        """No reduction over the innermost loop but running or arg ones."""
-        last = self.rank - 1
+    def _plain(self, depth: int, axes: list[int]):
+        """Loops with no reduction but running or arg ones, over the last of these axes."""
         running = [s for s in self.loop.stores if s.reduce in ARGS or s.reduce == "scan"]
         for k, s in enumerate(running):
             dtype = self.dtypes[s.value]
             self.line(depth, f"a{k} = {identity(s.reduce or '', dtype)}")
             if s.reduce in ARGS:
                 self.line(depth, f"j{k} = -1")
-        self.line(depth, f"for i{last} in range({self._range(last)}):")
-        self._body(depth + 1)
+        for axis in axes:
+            self.line(depth, f"for i{axis} in range({self._range(axis)}):")
+            depth += 1
+        self._body(depth)
         for store in self.loop.stores:
             if store in running:
-                self._running(depth, store, running.index(store))
+                self._running(depth - 1, store, running.index(store))
             else:
-                self._store(depth + 1, store)
+                self._store(depth, store)
 
     def _running(self, depth, s: Store, k: int):
         last = self.rank - 1
@@ -573,15 +578,19 @@ class Writer:
             self.line(depth, f"{name} = {text}", s.where)
 
     def _checked(self, depth: int, prefix: str, indices, bounds):
-        """Wrap negative indices, return status 1 for one out of bounds; keep the flat position."""
+        """Wrap negative indices, refuse one out of bounds; keep the flat position."""
         parts = []
         for k, (i, (size, step)) in enumerate(zip(indices, bounds, strict=True)):
             name, n = f"{prefix}_{k}", self.integer(size, "size")
             self.line(depth, f"{name} = v{i} + {n} if v{i} < 0 else v{i}")
             self.line(depth, f"if ({name} < 0) | ({name} >= {n}):")
-            self.line(depth + 1, "return 1")
+            self._refuse(depth + 1, name)
             parts.append(f"{name} * {self.integer(step, 'step')}")
         self.line(depth, f"{prefix}_at = {' + '.join(parts)}")
+
+    def _refuse(self, depth: int, index: str):
+        """What is done about an index out of bounds."""
+        self.line(depth, f"return {BAD_INDEX}")
 
     def _gather(self, depth: int, s: Statement, name: str, code: str):
         assert s.at is not None

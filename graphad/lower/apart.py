@@ -25,11 +25,12 @@ def apart(program: Program) -> Program:
         if isinstance(region, Loop):
             regions += _one_each(region)
         elif isinstance(region, Nest):
-            rows = _shared_rows(region, buffers)
+            suits = _suits(region)
+            rows = _shared_rows(region, buffers) if suits else {}
             for b in set(region.rows) - set(rows):
                 buffers[b] = replace(buffers[b], kind="temporary")
             loops = tuple(one for loop in region.loops for one in _one_each(loop))
-            regions += [replace(region, loops=loops, rows=rows)] if _suits(region) else loops
+            regions += [replace(region, loops=loops, rows=rows)] if suits else loops
         else:
             regions.append(region)
     return replace(program, regions=tuple(regions), buffers=tuple(buffers))
@@ -45,7 +46,7 @@ def _suits(nest: Nest) -> bool:
 def _shared_rows(nest: Nest, buffers) -> dict[int, int]:
     """The rows that a block keeps, as many as it has room for."""
     rows: dict[int, int] = {}
-    room = MOST_SHARED if _suits(nest) else 0
+    room = MOST_SHARED
     for b, row in nest.rows.items():
         size = -(-row * buffers[b].spec.dtype.itemsize // 16) * 16
         if size <= room:

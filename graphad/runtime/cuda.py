@@ -1,6 +1,6 @@
 """numba-cuda: whether it is there, and kernel sources as its own kernels, which its simulator runs.
 
-On a GPU sources go by `nvvm.py`, past Numba's front end; a test compiles them by numba-cuda too.
+On a GPU sources go by `nvvm.py`, past Numba's front end; tests compile them by numba-cuda too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit import cuda_words, real
+from graphad.emit import cuda_words
 from graphad.errors import NoDeviceError, NotCoveredError
-from graphad.runtime.primitives import WORDS, Primitive
 
 
 def simulated() -> bool:
@@ -69,46 +68,3 @@ def simulated_entry(source: str) -> Any:
     for name, text in (*texts.items(), ("kernel", source), ("", cuda_words.entry_source(source))):
         exec(compile(text, f"<graphad {name}>", "exec"), space)
     return package().jit(space["entry"])
-
-
-def numba_entry(source: str) -> Any:
-    """The same as a function that numba-cuda compiles, its words intrinsics."""
-    from graphad.runtime import nvvm
-
-    cuda = package()
-    space: dict[str, Any] = {"np": np, "BLOCK": cuda_words.BLOCK}
-    space |= {code: cuda_words.type_of(code) for code in cuda_words.CODES}
-    for size in set(re.findall(r"\bstack\((\d+)\)", source)):
-        source = source.replace(f"stack({size})", f"stack_{size}()")
-        space[f"stack_{size}"] = _stack(int(size))
-    texts = cuda_words.device_functions(source)
-    entry = cuda_words.entry_source(source)
-    ours = nvvm.words_of(source)
-    for name in set(re.findall(r"\b(\w+)\(", source + entry + "".join(texts.values()))):
-        primitive = ours.get(name) or WORDS.get(name)
-        if primitive is not None and name not in texts:
-            space[name] = _intrinsic(primitive)
-    for name, text in (*texts.items(), ("kernel", source)):
-        exec(compile(text, f"<graphad {name}>", "exec"), space)
-        space[name] = cuda.jit(device=True)(space[name])
-    nothing = entry.replace("-> i8", "").replace("return 0", "return")
-    exec(compile(nothing, "<graphad entry>", "exec"), space)
-    return space["entry"]
-
-
-def _intrinsic(primitive):
-    """A word as an intrinsic of numba-cuda."""
-    from numba.cuda.extending import intrinsic  # type: ignore[import-not-found]
-
-    from graphad.runtime.frame import as_intrinsic
-
-    return as_intrinsic(primitive, intrinsic, real.for_cuda)
-
-
-def _stack(size: int):
-    """`stack(size)` of one size."""
-
-    class Constant:
-        constant = size
-
-    return _intrinsic(Primitive((), "i8", lambda b: WORDS["stack"].build(b, Constant())))

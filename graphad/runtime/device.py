@@ -283,5 +283,5 @@ def ptx_of_all(kernels) -> str:
     sources: dict[str, None] = {}
     for kernel in kernels:
         if isinstance(kernel, Kernel):
-            sources |= dict.fromkeys(k.source for k in (kernel, *getattr(kernel, "then", ())))
+            sources |= dict.fromkeys(getattr(kernel, "sources", [kernel.source]))
     return "\n".join(map(ptx_of, sources))

@@ -22,7 +22,7 @@ from graphad.runtime import cache
 from graphad.runtime.cuda import package
 from graphad.runtime.instructions import I32, I64, STORED, declared
 from graphad.runtime.primitives import Primitive, scopes
-from graphad.runtime.translate import append_source
+from graphad.runtime.translate import inlined
 from graphad.timings import timed
 
 CAPABILITY = (9, 0)  # of PTX that nothing else is said of
@@ -105,27 +105,16 @@ def llvm_of(source: str) -> str:
         scopes(module)
         known = words_of(source)
         texts = cuda_words.device_functions(source)
-        for name, text in (*texts.items(), ("kernel", source)):
-            known[name] = _inlined(append_source(module, text, f"graphad_{name}", known), text)
-        run = append_source(module, cuda_words.entry_source(source), "graphad_run", known)
-        run.linkage = "internal"
+        texts |= {"kernel": source, "run": cuda_words.entry_source(source)}
+        for name, text in texts.items():
+            known[name] = inlined(module, text, f"graphad_{name}", known)
         entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), "entry")
         b = ir.IRBuilder(entry.append_basic_block())
-        b.call(run, entry.args)
+        known["run"].build(b, *entry.args)
         b.ret_void()
     nvvm.add_ir_version(module)
     nvvm.set_cuda_kernel(entry)
     return str(module)
-
-
-def _inlined(function, text: str) -> Primitive:
-    """A function of the module as a word."""
-    function.linkage = "internal"
-    function.attributes.add("alwaysinline")
-    codes = re.findall(r": (\w\d)", text.partition(")")[0]) or ["i8"] * len(function.args)
-    result = re.search(r"-> (\w\d):", text)
-    return Primitive(tuple(codes), result[1] if result else "i8",
-                     lambda b, *values: b.call(function, values))  # fmt: skip
 
 
 @lru_cache(maxsize=1024)

@@ -55,11 +55,15 @@ def translate(source: str, name: str, fastmath: bool = False) -> str:
     return _with_loop_options(str(module)) + wide.definitions(module)
 
 
-def append_source(module, source: str, name: str, known: dict[str, Primitive]) -> Any:
-    """The function of a source in a module; `known` are further words that it may call."""
+def inlined(module, source: str, name: str, known: dict[str, Primitive]) -> Primitive:
+    """The function of a source in a module, as a word; `known` are further words that it calls."""
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    return append(module, definition, name, _plain_names(definition), {}, (), known)
+    function = append(module, definition, name, _plain_names(definition), {}, (), known)
+    function.linkage = "internal"
+    function.attributes.add("alwaysinline")
+    codes = tuple(_annotated(a.annotation) for a in definition.args.args)
+    return Primitive(codes, _annotated(definition.returns), lambda b, *xs: b.call(function, xs))
 
 
 def append(module, definition, name, plain, loops, flags, known=None):
