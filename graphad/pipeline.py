@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
+from graphad.emit.cpu import write_loop
 from graphad.emit.device import write_device_loop
 from graphad.emit.device_nests import write_device_nest
-from graphad.emit.kernel import Inner, Kernel, write_loop
+from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.nests import write_nest
 from graphad.emit.routines import routine
 from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
 from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.emit.small_loop import straight_loop, takes_loop
+from graphad.emit.target import host
 from graphad.errors import NOWHERE
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
@@ -50,7 +52,7 @@ from graphad.runtime import (
     external,  # noqa: F401 - declares its routine
     gate,
 )
-from graphad.runtime.build import FASTMATH, llvm_of
+from graphad.runtime.build import llvm_of
 from graphad.runtime.failures import error_of
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
 from graphad.spec import Spec
@@ -172,9 +174,9 @@ class Lowered:
             elif isinstance(region, Nest) and self.device == "cuda":
                 kernel = write_device_nest(region, program.buffers)
             elif isinstance(region, Loop):
-                kernel = write_loop(region, program.buffers, by_rows)
+                kernel = write_loop(region, program.buffers, host(), by_rows)
             elif isinstance(region, Nest):
-                kernel = write_nest(region, program.buffers)
+                kernel = write_nest(region, program.buffers, host())
             elif isinstance(region, (Repeat, Choice, Strips)):
                 rows = isinstance(region, Strips)
                 kernel = Inner(tuple(self._kernels(p, rows) for p in region.inner))
@@ -182,7 +184,7 @@ class Lowered:
                 small = region.name in WRITTEN_OUT and is_small(region.inputs[0], region.inputs[-1])
                 kernel = matrices_each(region) if small else routine(region)
             if self.fastmath and isinstance(kernel, Kernel):
-                kernel = replace(kernel, source=FASTMATH + kernel.source)
+                kernel = replace(kernel, source=kernel.source.with_facts(fastmath=True))
             found.append(kernel)
         return found
 
@@ -308,14 +310,14 @@ def _show(program: Program, kernels, at: str, shown: dict[str, str]):
                 _show(one, its, f"{at}{k}.{n}.", shown)
         elif kernel is None:
             shown[f"library {at}{k}"] = f"# region {at}{k}: {region}"
-        elif kernel.source not in shown:
-            shown[kernel.source] = f"# region {at}{k}\n{annotated(kernel)}"
+        elif kernel.source.text not in shown:
+            shown[kernel.source.text] = f"# region {at}{k}\n{annotated(kernel)}"
 
 
 def annotated(kernel: Kernel) -> str:
     """A kernel's source with the user's line beside each statement that has one."""
-    lines = kernel.source.rstrip("\n").split("\n")
-    shown = []
+    lines = kernel.source.code.rstrip("\n").split("\n")
+    shown = kernel.source.notes
     for text, where in zip(lines, kernel.lines, strict=False):
         note = ""
         if where is not None and where != NOWHERE:

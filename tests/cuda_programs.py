@@ -19,7 +19,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from arrays import ARRAYS, names_in
 
 import graphad as ga
-from graphad.emit import cuda_words, real
+from graphad.emit import cuda_words
+from graphad.emit.source import KernelSource
+from graphad.emit.target import CUDA
 from graphad.op import TABLE
 from graphad.ops.value import apply
 from graphad.runtime import cuda, nvvm
@@ -228,7 +230,7 @@ def random(count=80):
             return
         kernels = ga.function(f, device="cuda").lower(*args).kernels
         seen["covered"] += 1
-        seen["nests"] += any("own_0_" in k.source for k in kernels if k)
+        seen["nests"] += any(k.source.calls("own_") for k in kernels if k)
         seen["teams"] += any(getattr(k, "team", 1) > 1 for k in kernels)
         seen["parts"] += any(getattr(k, "then", ()) for k in kernels)
 
@@ -294,22 +296,17 @@ def sources_of(f, args):
         yield from getattr(kernel, "sources", [kernel.source])
 
 
-def words_of(source):
-    return set(re.findall(r"\b(\w+)\(", source))
-
-
 def ptx():
     """Every kernel of every program as PTX for compute capability 9.0; as machine code those of the
     programs above, and of the others those with a word that has not come before."""
     sources = {s for f, args in PROGRAMS.values() for s in sources_of(f, args)}
-    known, others = set().union(*map(words_of, sources)), set()
+    known, others = set().union(*(s.words for s in sources)), set()
     for _, f, args in (*users_programs(), *examples()):
         for source in sources_of(f, args):
-            words = words_of(source)
-            if any(w.startswith(("special_", "lapack_")) for w in words):
+            if source.calls("special_", "lapack_"):
                 continue
-            (others if words <= known else sources).add(source)
-            known |= words
+            (others if source.words <= known else sources).add(source)
+            known |= source.words
     for source in sources | others:
         text = nvvm.ptx_of(source)
         assert ".target sm_90" in text and ".visible .entry entry(" in text, source
@@ -325,13 +322,14 @@ def numba_entry(source):
 
     space = {"np": np, "BLOCK": cuda_words.BLOCK}
     space |= {code: cuda_words.type_of(code) for code in cuda_words.CODES}
-    for size in set(re.findall(r"\bstack\((\d+)\)", source)):
-        source = source.replace(f"stack({size})", f"stack_{size}()")
+    code = source.code
+    for size in set(re.findall(r"\bstack\((\d+)\)", code)):
+        code = code.replace(f"stack({size})", f"stack_{size}()")
         space[f"stack_{size}"] = stack_of(int(size))
-    texts = cuda_words.device_functions(source) | {"kernel": source}
+    texts = cuda_words.device_functions(source) | {"kernel": code}
     entry = cuda_words.entry_source(source).replace("-> i8", "").replace("return 0", "return")
     known = WORDS | nvvm.words_of(source)
-    for name in words_of(entry + "".join(texts.values())) - set(texts):
+    for name in KernelSource(entry + "".join(texts.values())).words - set(texts):
         if name in known:
             space[name] = word_of(known[name])
     for name, text in texts.items():
@@ -345,7 +343,7 @@ def word_of(primitive):
     """A word as an intrinsic of numba-cuda."""
     from numba.cuda.extending import intrinsic
 
-    return as_intrinsic(primitive, intrinsic, real.for_cuda)
+    return as_intrinsic(primitive, intrinsic, CUDA)
 
 
 def stack_of(size):
@@ -365,7 +363,7 @@ def numba():
     sources = {}
     for f, args in PROGRAMS.values():
         for source in sources_of(f, args):
-            sources[frozenset(words_of(source))] = source
+            sources[source.words] = source
     for source in sources.values():
         gpu.compile(numba_entry(source), types.void(*[types.int64] * 6), cc=(9, 0),
                     device=False, abi="numba", output="ptx")  # fmt: skip

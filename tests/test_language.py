@@ -9,7 +9,9 @@ from numba import types
 from numba.extending import intrinsic
 
 import graphad as ga
-from graphad.emit.kernel import BLOCK, CONTROL
+from graphad.emit.loops import BLOCK
+from graphad.emit.source import FULL, KernelSource
+from graphad.emit.target import host
 from graphad.runtime import image
 from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
 from graphad.runtime.primitives import WORDS
@@ -32,7 +34,7 @@ class Constant:
 
 
 def namespace(source):
-    names = set(re.findall(r"\b(\w+)\(", source)) - {"stack"}
+    names = source.words - {"stack"}
     space = {n: as_intrinsic(WORDS[n]) for n in names if n in WORDS}
     for code in NUMBA_TYPES:
         space[code] = bool if code == "b1" else getattr(np, np.dtype(code).name)
@@ -44,10 +46,10 @@ KEPT = []
 
 def numba_address(source, keep=True):
     """A kernel compiled by Numba; the executor's own are left to us."""
-    if source.startswith(CONTROL):
+    if source.facts.effort != FULL:
         return OURS(source, keep)
     space = namespace(source)
-    exec(compile(source, "<kernel>", "exec"), space)
+    exec(compile(source.code, "<kernel>", "exec"), space)
     signature = types.int64(types.int64, types.int64, types.int64)
     made = numba.cfunc(signature, error_model="numpy")(space["kernel"])
     KEPT.append(made)
@@ -85,6 +87,10 @@ def test_numba_compiles_the_same_bits(name, monkeypatch):
         np.testing.assert_array_equal(g, w)
 
 
+def translated(code):
+    return translate(KernelSource(code), "k", host())
+
+
 @pytest.mark.parametrize(
     "body, part",
     [
@@ -95,7 +101,7 @@ def test_numba_compiles_the_same_bits(name, monkeypatch):
 )
 def test_the_language_is_strictly_typed(body, part):
     with pytest.raises(UnknownWord, match=part):
-        translate(f"def kernel(table, start, stop):\n    {body}\n    return 0\n", "k")
+        translated(f"def kernel(table, start, stop):\n    {body}\n    return 0\n")
 
 
 def test_loops_of_mathematics_are_interleaved():
@@ -109,10 +115,10 @@ def test_loops_of_mathematics_are_interleaved():
             {body}
     return 0
 """
-        text = translate(source, "k")
+        text = translated(source)
         assert re.findall('interleave.count", i32 (.)', text) == [str(count)]
     plain = source.replace("exp_f8", "sqrt_f8")
-    assert "interleave" not in translate(plain, "k")
+    assert "interleave" not in translated(plain)
 
 
 def run(body, *values):
@@ -121,7 +127,7 @@ def run(body, *values):
 
     source = f"def kernel(table, start, stop):\n{body}"
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)
-    return kind(OURS(source, False))(*values)
+    return kind(OURS(KernelSource(source), False))(*values)
 
 
 @pytest.mark.parametrize("a, b", [(7, 2), (-7, 2), (7, -2), (-7, -2), (6, 3), (-6, 3), (0, 5)])

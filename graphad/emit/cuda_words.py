@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.device import LARGEST_TEAM, TEAM
-from graphad.emit.kernel import BLOCK, combine
+from graphad.emit.device import LARGEST_TEAM
+from graphad.emit.kernel import combine
+from graphad.emit.loops import BLOCK
+from graphad.emit.source import KernelSource
 from graphad.op import TABLE, find
 
 CODES = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
@@ -34,9 +36,9 @@ def entry(table: i8, steps: i8, grain: i8, stop: i8, failed: i8, mark: i8) -> i8
 """
 
 
-def entry_source(source: str) -> str:
+def entry_source(source: KernelSource) -> str:
     """The function that runs a kernel for its steps."""
-    return ENTRY.format(steps=TOGETHER if source.startswith(TEAM) else ALONE)
+    return ENTRY.format(steps=TOGETHER if source.facts.team else ALONE)
 
 
 # Where there is no cuBLAS: one element of the result by each thread. The table has the sizes, then
@@ -63,6 +65,11 @@ def kernel(table, start, stop):
         keep_{code}(c, one * integer(table, 14) + row * integer(table, 10) + column, total)
     return 0
 """
+
+
+def product_source(itemsize: int) -> KernelSource:
+    """The product for floats of so many bytes."""
+    return KernelSource(PRODUCT.replace("{code}", f"f{itemsize}"))
 
 
 def product_sizes(region) -> tuple:
@@ -128,16 +135,20 @@ def fill_zero(to: i8, size: i8) -> i8:
 }
 
 
-def device_functions(source: str) -> dict[str, str]:
+_REDUCED = re.compile(r"(?:sum|prod|max|min)_[fiu][1248]")
+_WEIGHTED = re.compile(r"weighted_columns_f[48]")
+
+
+def device_functions(source: KernelSource) -> dict[str, str]:
     """The functions that a source calls."""
-    found = {name: text for name, text in _BYTES.items() if f"{name}(" in source}
-    for name in sorted(set(re.findall(r"\bteam_\w+_[fiu][1248]\b", source))):
+    found = {name: text for name, text in _BYTES.items() if name in source.words}
+    for name in source.calls("team_"):
         _, kind, code = name.split("_")
         found[name] = _TEAM.format(name=name, code=code, combined=combine(kind, "a", "b"))
-    for name in sorted(set(re.findall(r"\b(?:sum|prod|max|min)_[fiu][1248]\b", source))):
+    for name in filter(_REDUCED.fullmatch, source.calls("sum_", "prod_", "max_", "min_")):
         kind, code = name.split("_")
         found[name] = _REDUCE.format(name=name, code=code, combined=combine(kind, "out", "x"))
-    for name in sorted(set(re.findall(r"\bweighted_columns_f[48]\b", source))):
+    for name in filter(_WEIGHTED.fullmatch, source.calls("weighted_columns_f")):
         found[name] = _COLUMNS.format(name=name, code=name[-2:])
     return found
 
@@ -155,15 +166,18 @@ SIMULATED = {
     f"shared_{c}": f"def shared_{c}(): return cuda.shared.array({LARGEST_TEAM}, {c}).ctypes.data"
     for c in CODES if c != "b1"
 }  # fmt: skip
-OWN_MEMORY = re.compile(r"\bown_(\d+)_(\d+)(?=\(\))")  # bytes that a block keeps: which, how many
 
 
-def simulated_sources(source: str) -> dict[str, str]:
+def own_memory(source: KernelSource) -> list[tuple[str, int]]:
+    """(word, bytes) of what a block keeps for itself."""
+    return [(word, int(word.rpartition("_")[2])) for word in source.calls("own_")]
+
+
+def simulated_sources(source: KernelSource) -> dict[str, str]:
     """The sources of what needs the simulator."""
     return SIMULATED | {
-        (name := f"own_{k}_{size}"):
-        f"def {name}(): return cuda.shared.array({size}, u1).ctypes.data"
-        for k, size in OWN_MEMORY.findall(source)
+        name: f"def {name}(): return cuda.shared.array({size}, u1).ctypes.data"
+        for name, size in own_memory(source)
     }  # fmt: skip
 
 

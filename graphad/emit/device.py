@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graphad.emit.kernel import BAD_INDEX, Kernel, Operands, Writer, code_of, combine, identity
+from graphad.emit.kernel import Kernel, code_of, combine, identity
 from graphad.emit.loops import ARGS, simplified
+from graphad.emit.source import Facts, KernelSource
+from graphad.emit.writer import BAD_INDEX, LoopWriter
 from graphad.errors import NOWHERE
 from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
 from graphad.spec import size_of
 
-TEAM = "# a block of threads shares each step\n"  # first line of such a source
+if TYPE_CHECKING:
+    from graphad.emit.nests import NestWriter
+
 WARP, LARGEST_TEAM = 32, 256
 NO_PROMISE = {"load": "peek", "peek": "peek", "store": "keep", "keep": "keep"}
 STEPS = {True: 1024, False: 1 << 16}  # that fill a GPU: of teams, and of single threads
@@ -35,7 +39,7 @@ class Launch(Kernel):
     then: tuple[Launch, ...] = ()
 
     @property
-    def sources(self) -> list[str]:
+    def sources(self) -> list[KernelSource]:
         """Of the kernel, and of those that follow it."""
         return [self.source, *(k.source for k in self.then)]
 
@@ -72,40 +76,35 @@ def team_for(points) -> int:
 
 def launched(lines, memory, operands, steps, team, scratch, then) -> Launch:
     """A kernel from its lines; `memory` are those that come first."""
-    noted = any(text.lstrip().startswith("bad = ") for text, _ in lines)
-    head = [TEAM.rstrip()] if team > 1 else []
-    head += ["def kernel(table, start, stop):", *operands.reads(), *memory]
+    noted = operands.fails
+    head = ["def kernel(table, start, stop):", *operands.reads(), *memory]
     head += ["    bad = 0"] if noted else []
     tail = "    return bad" if noted else "    return 0"
     whole = [(text, NOWHERE) for text in head] + lines + [(tail, NOWHERE)]
-    source = "\n".join(text for text, _ in whole) + "\n"
+    code = "\n".join(text for text, _ in whole) + "\n"
+    source = KernelSource(code, Facts(fails=noted, team=team > 1))
     wheres = tuple(where for _, where in whole)
     pointers, integers = tuple(operands.pointers), tuple(operands.integers)
     return Launch(source, pointers, integers, steps, wheres, team=team, scratch=scratch, then=then)
 
 
-class DeviceWriter(Writer):
+class DeviceWriter(LoopWriter):
     """Writes the kernel of one loop for a GPU."""
 
-    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], whole: bool = False):
-        self.nest, self.operands = None, Operands()
-        self._look(simplified(loop), buffers, outer=0)
-        self.team = self._team()
-        self.chunk = 0 if whole else self._chunk()
-
-    def _look(self, loop: Loop, buffers: tuple[Buffer, ...], outer: int):
-        """What its axes are; sums over the first `outer` of them are left in parts."""
-        self.buffers, self.lines, self.accumulated = buffers, [], set()
-        summed = {a for s in loop.stores if s.reduce in CHUNKED for a in s.axes if a >= outer}
-        self.loop, self.summed = join_summed(loop, summed)
-        self.space = self.loop.space or (1,)
-        self.rank = len(self.space)
-        self.dtypes = {s.id: s.dtype for s in self.loop.body}
+    def __init__(self, loop: Loop, buffers: tuple[Buffer, ...], nest: NestWriter | None = None,
+                 whole: bool = False):  # fmt: skip
+        merged, outer = simplified(loop, rows=nest is not None), int(nest is not None)
+        # In a nest, sums over the rows are left in parts.
+        summed = {a for s in merged.stores if s.reduce in CHUNKED for a in s.axes if a >= outer}
+        joined, self.summed = join_summed(merged, summed)
+        super().__init__(joined, buffers, nest)
         # Over axes of size 1, which are gone, there is nothing to sum.
         self.sums = [s for s in self.loop.stores if s.reduce in CHUNKED and s.axes]
         self.serial = self._serial()
         inside = self.summed | self.serial
         self.kept = [a for a in range(self.rank) if a not in inside]
+        self.team = self._team()
+        self.chunk = 0 if whole else self._chunk()
 
     # -- who does what ---------------------------------------------------------------------------
     def _serial(self) -> set[int]:
@@ -272,6 +271,7 @@ class DeviceWriter(Writer):
 
     def _refuse(self, depth: int, index: str):
         """A thread cannot leave the others: it notes the error and goes on."""
+        self.operands.fails = True
         self.line(depth, f"bad = {BAD_INDEX}")
         self.line(depth, f"{index} = 0")
 

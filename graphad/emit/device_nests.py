@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from graphad.emit.device import NO_PROMISE, WARP, DeviceWriter, Launch, launched, team_for
-from graphad.emit.kernel import Operands
-from graphad.emit.loops import simplified
-from graphad.emit.nests import OWN
+from graphad.emit.nests import OWN, NestWriter
 from graphad.errors import NOWHERE
 from graphad.lower.program import Buffer, Loop, Nest, Store
 from graphad.spec import size_of
@@ -14,10 +12,10 @@ from graphad.spec import size_of
 class RowWriter(DeviceWriter):
     """Writes one loop of a nest, for the row i0."""
 
+    nest: DeviceNest
+
     def __init__(self, loop: Loop, nest: DeviceNest):
-        self.nest, self.operands = nest, nest.operands
-        self._look(simplified(loop, rows=True), nest.buffers, outer=1)
-        self.chunk = 0
+        super().__init__(loop, nest.buffers, nest, whole=True)
 
     def word(self, name: str, buffer: int, code: str) -> str:
         """A load or store; what one loop writes and another reads is outside the promise."""
@@ -52,23 +50,8 @@ class RowWriter(DeviceWriter):
         return self.adding(k, s, (rows,), (1,), [])
 
 
-class DeviceNest:
+class DeviceNest(NestWriter):
     """Writes loops that run row by row: a block for each row, whose rows are in its memory."""
-
-    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
-        self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
-        self.operands = Operands()
-        self.own: set[int] = set()
-        written = {b for loop in nest.loops for b in loop.writes()}
-        self.shared = written & {b for loop in nest.loops for b in loop.reads()}
-        self.kept: list[int] = []
-        self.totals: list[Store] = []
-
-    def row(self, buffer: int) -> str:
-        """The address of the row at hand of a buffer of which no more is kept."""
-        if buffer not in self.kept:
-            self.kept.append(buffer)
-        return f"y{self.kept.index(buffer)}"
 
     def part(self, s: Store) -> str:
         """The address of what the rows leave of a sum over everything."""
@@ -88,8 +71,7 @@ class DeviceNest:
             lines += [(OWN.sub(rf"\g<1>{n}_\2", text), where) for text, where in writer.lines]
         memory = []
         for k, b in enumerate(self.kept):
-            size = self.rows[b] * self.buffers[b].spec.dtype.itemsize
-            memory.append(f"    y{k} = own_{k}_{size}()")
+            memory.append(f"    y{k} = own_{k}_{self.bytes_of_row(b)}()")
         scratch = tuple(rows * self.buffers[s.buffer].spec.dtype.itemsize for s in self.totals)
         return launched(lines, memory, self.operands, rows, team, scratch, tuple(then))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import declare
+from graphad.emit.source import Facts, KernelSource
 from graphad.lower.program import Routine
 from graphad.spec import size_of
 
@@ -30,9 +31,10 @@ def _kernel(region: Routine, body: str, sizes, rows) -> Kernel:
     prefix = "d" if code == "f8" else "s"
     for name in ("potrf", "trsm", "getrf", "syevd", "geev", "geqrf", "orgqr", "gesdd"):
         body = body.replace(f"?{name}", f"lapack_{prefix}{name}")
-    source = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
+    text = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
     buffers = (*region.operands, *region.results, *region.scratch)
-    lines = tuple([region.where] * (source.count("\n") + 1))
+    lines = tuple([region.where] * (text.count("\n") + 1))
+    source = KernelSource(text, Facts(fails=True))
     return Kernel(source, tuple((b, 0) for b in buffers), (*sizes, rows), 0, lines)
 
 

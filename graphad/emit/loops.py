@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.real import vector_bits
+from graphad.emit.target import Target
 from graphad.lower.program import CHUNKED, STEP, Affine, Loop, Statement, Store
 from graphad.ops.cost import LONG
 
@@ -274,9 +274,9 @@ def in_order(items: list, step: Callable[[Any, Any], Any], total: Any) -> Any:
     return total
 
 
-def in_registers(count: int, dtype: np.dtype) -> bool:
+def in_registers(count: int, dtype: np.dtype, target: Target) -> bool:
     """Whether sums of so many columns stay in registers."""
-    size, bits = count * dtype.itemsize, vector_bits()
+    size, bits = count * dtype.itemsize, target.bits
     return size % VECTOR == 0 and 0 < 8 * size // bits <= IN_REGISTERS[bits]
 
 

@@ -1,10 +1,12 @@
-"""Kernels of nests: loops that run row by row, inside one loop over the rows."""
+"""Kernels of nests: loops that run row by row, for a CPU inside one loop over the rows."""
 
 from __future__ import annotations
 
 import re
 
-from graphad.emit.kernel import Kernel, Operands, Writer, finished
+from graphad.emit.cpu import CpuWriter
+from graphad.emit.kernel import Kernel, Operands, finished
+from graphad.emit.target import Target
 from graphad.errors import NOWHERE
 from graphad.lower.program import Buffer, Nest, Store
 
@@ -12,16 +14,34 @@ OWN = re.compile(r"\b([ajrtvw]|i(?=[1-9]))(\d)(?!\w*\()")  # variables; `i8(` is
 
 
 class NestWriter:
-    """Writes loops that run row by row: one loop over the rows with the others inside."""
+    """Writes loops that run row by row, for a CPU or a GPU: what the loops have in common."""
 
     def __init__(self, nest: Nest, buffers: tuple[Buffer, ...]):
         self.loops, self.buffers, self.rows = nest.loops, buffers, nest.rows
-        self.in_steps = nest.in_steps
         self.operands = Operands()
         self.totals: list[Store] = []
         self.kept: list[int] = []
+        self.own: set[int] = set()
         written = {b for loop in nest.loops for b in loop.writes()}
         self.shared = written & {b for loop in nest.loops for b in loop.reads()}
+
+    def row(self, buffer: int) -> str:
+        """The address of the row at hand of a buffer of which no more is kept."""
+        if buffer not in self.kept:
+            self.kept.append(buffer)
+        return f"y{self.kept.index(buffer)}"
+
+    def bytes_of_row(self, buffer: int) -> int:
+        """Of a buffer of which no more is kept."""
+        return self.rows[buffer] * self.buffers[buffer].spec.dtype.itemsize
+
+
+class CpuNest(NestWriter):
+    """One loop over the rows with the others inside."""
+
+    def __init__(self, nest: Nest, buffers: tuple[Buffer, ...], target: Target):
+        super().__init__(nest, buffers)
+        self.in_steps, self.target = nest.in_steps, target
         self.own = self._own()
 
     def _own(self) -> set[int]:
@@ -32,17 +52,11 @@ class NestWriter:
         far = {s.buffer for s in places if s.at is not None and not isinstance(s.at.offset, int)}
         return found - far - set(self.rows)
 
-    def row(self, buffer: int) -> str:
-        """The address of the row at hand of a buffer of which no more is kept."""
-        if buffer not in self.kept:
-            self.kept.append(buffer)
-        return f"y{self.kept.index(buffer)}"
-
     def kernel(self) -> Kernel:
         """The finished kernel."""
         lines, blocks, totals, work = [], [], [], 0
         for n, loop in enumerate(self.loops):
-            writer = Writer(loop, self.buffers, self)
+            writer = CpuWriter(loop, self.buffers, self.target, self)
             parts = writer.write(2)
             totals += [writer._total(self.totals.index(s), s) for s in parts]
             work = work + writer._work()
@@ -52,13 +66,12 @@ class NestWriter:
             lines += [line for line in own if " = block_" not in line[0]]
         head = [(text, NOWHERE) for text in self.operands.head()]
         for k, buffer in enumerate(self.kept):
-            size = self.rows[buffer] * self.buffers[buffer].spec.dtype.itemsize
-            head.append((f"    y{k} = stack({size})", NOWHERE))
+            head.append((f"    y{k} = stack({self.bytes_of_row(buffer)})", NOWHERE))
         rows = [*head, *blocks, ("    for i0 in range(start, stop):", NOWHERE), *lines]
         work = 0 if self.in_steps else work
         return finished(rows, self.operands, self.loops[0].space[0], work, 1, tuple(totals))
 
 
-def write_nest(nest: Nest, buffers: tuple[Buffer, ...]) -> Kernel:
+def write_nest(nest: Nest, buffers: tuple[Buffer, ...], target: Target) -> Kernel:
     """The kernel of a nest."""
-    return NestWriter(nest, buffers).kernel()
+    return CpuNest(nest, buffers, target).kernel()

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphad.emit.real import keep, on_cuda, vector_bits
+from graphad.emit.real import keep, on_cuda
+from graphad.emit.target import target_of
 from graphad.ops.random import LOW, MULTIPLIERS, ROUNDS, STEPS
 
 I64 = ir.IntType(64)
@@ -26,15 +27,15 @@ def word(b, code: str, key, stream, index):
     """The random word of this element, of the given dtype."""
     f = _scalar_form(b.module, code)
     chosen = b.call(f, [key, stream, index])
-    if not on_cuda():
-        forms = ",".join(_vector_form(b.module, code, n) for n in _widths(code))
+    if not on_cuda(b):
+        forms = ",".join(_vector_form(b.module, code, n) for n in _widths(b.module, code))
         set.add(chosen.attributes, f'"vector-function-abi-variant"="{forms}"')
     return chosen
 
 
-def _widths(code: str) -> list[int]:
+def _widths(module, code: str) -> list[int]:
     """Lanes of the vector forms: as many as fit this CPU's vectors, and half or twice as many."""
-    native = vector_bits() // (8 * int(code[1]))
+    native = target_of(module).bits // (8 * int(code[1]))
     return [native, 2 * native] if code == "u8" else [native // 2, native]
 
 
@@ -47,7 +48,7 @@ def _scalar_form(module, code: str):
     f.linkage = "internal"
     # The GPU's compiler is older and knows no "memory".
     f.attributes.add("nounwind")
-    for attribute in () if on_cuda() else ("noinline", "willreturn", "memory(none)"):
+    for attribute in () if target_of(module).cuda else ("noinline", "willreturn", "memory(none)"):
         set.add(f.attributes, attribute)
     b = ir.IRBuilder(f.append_basic_block())
     b.ret(_own_blocks(b, code, *f.args))

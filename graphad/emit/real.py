@@ -7,13 +7,12 @@ Math. 18, 1971). Everything vectorises: no call, no branch.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
+
+from graphad.emit.target import target_of
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,10 @@ SINGLE = Format(
 FORMATS = {"f8": DOUBLE, "f4": SINGLE}
 
 
-_CUDA = [False]
-
-
-@contextmanager
-def for_cuda():
-    """Code made inside is for a GPU, whose LLVM is older: no fneg, and libdevice for far sines."""
-    before, _CUDA[0] = _CUDA[0], True
-    try:
-        yield
-    finally:
-        _CUDA[0] = before
-
-
-def on_cuda() -> bool:
-    """Whether the code being made is for a GPU."""
-    return _CUDA[0]
+def on_cuda(b) -> bool:
+    """Whether a builder's code is for a GPU, whose LLVM is older: no fneg, and libdevice for far
+    sines."""
+    return target_of(b.module).cuda
 
 
 def declared(module, name: str, kind):
@@ -115,7 +102,7 @@ class Real:
         return self._new(self.b.frem(self.v, self.like(o).v))
 
     def __neg__(self):
-        if _CUDA[0]:
+        if on_cuda(self.b):
             return self.like(-0.0) - self
         return self._new(self.b.fneg(self.v))
 
@@ -248,7 +235,7 @@ def rarely(x: Real, limit: float, name: str, usual: Real) -> Real:
     LLVM cannot vectorise a branch. It can a call whose vector form is known, so the choice is a
     call with such a form, which is inlined after the loops are vectorised: one test a vector.
     """
-    if _CUDA[0]:
+    if on_cuda(x.b):
         kind = ir.FunctionType(x.f.real, [x.f.real])
         full = f"__nv_{name}" if x.f.code == "f8" else f"__nv_{name}f"
         before = x.b.block
@@ -262,13 +249,6 @@ def rarely(x: Real, limit: float, name: str, usual: Real) -> Real:
     chosen = x.b.call(_scalar_form(x.b.module, x.f, limit, name), [x.v, usual.v])
     set.add(chosen.attributes, f'"vector-function-abi-variant"="{variants}"')
     return x.like(usual)._new(chosen)
-
-
-@lru_cache(maxsize=1)
-def vector_bits() -> int:
-    """The width of this CPU's vectors."""
-    features = llvm.get_host_cpu_features()
-    return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
 
 
 def _scalar_form(module, fmt: Format, limit: float, name: str):
@@ -297,7 +277,7 @@ def _vector_forms(module, fmt: Format, limit: float, name: str) -> str:
     """The vector forms of that function for this CPU, as its call's attribute names them."""
     scalar = f"graphad_rare_{name}_{fmt.code}"
     found = []
-    native = vector_bits() // (8 * int(fmt.code[1]))
+    native = target_of(module).bits // (8 * int(fmt.code[1]))
     for lanes in (native, 2 * native) if fmt.code == "f8" else (native,):
         full = f"{scalar}_{lanes}"
         if full not in module.globals:

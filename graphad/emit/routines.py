@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphad.emit.kernel import Kernel, code_of
+from graphad.emit.source import Facts, KernelSource
 from graphad.lower.program import Routine
 from graphad.spec import size_of
 
@@ -31,10 +32,11 @@ def routine(region: Routine) -> Kernel:
     return ROUTINES[region.name](region)
 
 
-def by_rows(region: Routine, source: str, sizes, rows, work_of_row, grain=1) -> Kernel:
+def by_rows(region: Routine, code: str, sizes, rows, work_of_row, grain=1, fails=False) -> Kernel:
     """A kernel over rows, of so many tenths of a nanosecond each."""
     buffers = (*region.operands, *region.results, *region.scratch)
-    lines = tuple([region.where] * (source.count("\n") + 1))
+    lines = tuple([region.where] * (code.count("\n") + 1))
+    source = KernelSource(code, Facts(fails=fails))
     pointers = tuple((b, 0) for b in buffers)
     return Kernel(source, pointers, tuple(sizes), rows, lines, rows * work_of_row, grain)
 

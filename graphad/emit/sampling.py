@@ -7,7 +7,8 @@ element, the last one of the piece that has a weight is taken.
 
 from __future__ import annotations
 
-from graphad.emit.kernel import BLOCK, Kernel, code_of
+from graphad.emit.kernel import Kernel, code_of
+from graphad.emit.loops import BLOCK
 from graphad.emit.routines import by_rows, declare
 from graphad.lower.program import Routine
 from graphad.ops.random import LOW, PASSED, PIECE
@@ -96,7 +97,8 @@ def kernel(table, start, stop):
 {_find(3)}            keep_i8(out, d, k)
     return 0
 """
-    return by_rows(region, source, (n, draws), size_of(logits.shape[:-1]), n * 12 + draws * 300)
+    return by_rows(region, source, (n, draws), size_of(logits.shape[:-1]), n * 12 + draws * 300,
+                   fails=True)  # fmt: skip
 
 
 @declare("alias_table")
@@ -154,7 +156,7 @@ def kernel(table, start, stop):
             keep_i8(out, 2 * k + 1, k)
     return 0
 """
-    return by_rows(region, source, (n,), size_of(region.inputs[0].shape[:-1]), n * 60)
+    return by_rows(region, source, (n,), size_of(region.inputs[0].shape[:-1]), n * 60, fails=True)
 
 
 @declare("alias_draw")
@@ -241,4 +243,4 @@ def kernel(table, start, stop):
 {_ends(5)}    return 0
 """
     rows = size_of(region.inputs[0].shape[:-1])
-    return by_rows(region, source, (n, count), rows, n * 30 + count * 800)
+    return by_rows(region, source, (n, count), rows, n * 30 + count * 800, fails=True)

@@ -26,6 +26,7 @@ from graphad.emit.kernel import (
 from graphad.emit.loops import BLOCK, in_order
 from graphad.emit.small_linalg import takes_matrix, written
 from graphad.emit.small_linalg import work_of as matrix_work
+from graphad.emit.source import Facts, KernelSource
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Builder, Graph, Node
 from graphad.lower.program import Buffer, Program, Routine
@@ -503,7 +504,8 @@ def _kernel(s: Straightener, needed, one: Unbatched) -> Kernel:
     end = "bad" if s.checks else "0"
     source = "\n".join(text for text, _ in lines) + f"\n    return {end}\n"
     wheres = (*[w for _, w in lines], NOWHERE)
-    return Kernel(source, tuple(s.pointers), (), one.count, wheres, work)
+    kernel = KernelSource(source, Facts(fails=bool(s.checks)))
+    return Kernel(kernel, tuple(s.pointers), (), one.count, wheres, work)
 
 
 def live(lines, needed: Iterable[str] = ()) -> list[tuple[str, Where]]:

@@ -19,6 +19,7 @@ from graphad.emit.small import (
     objects,
     takes,
 )
+from graphad.emit.source import Facts, KernelSource
 from graphad.errors import NOWHERE, Where
 from graphad.graph import Graph, Node
 from graphad.lower.program import Buffer, Repeat
@@ -95,6 +96,7 @@ class _LoopWriter:
         end = "bad" if self.checked else "0"
         source = "\n".join(text for text, _ in lines) + f"\n    return {end}\n"
         wheres = (*[w for _, w in lines], NOWHERE)
+        source = KernelSource(source, Facts(fails=self.checked))
         kernel = Kernel(source, tuple(self.pointers), (r.length,), 0, wheres)
         shown = tuple(text[4:] for text, _ in lines[len(head) :])
         return Straight(kernel, tuple(sorted(r.reads())), tuple(sorted(r.writes())), r.where,

@@ -22,8 +22,9 @@ from graphad.emit.real import (
     keep,
     on_cuda,
     power_of_two,
-    vector_bits,
 )
+from graphad.emit.source import KernelSource
+from graphad.emit.target import Module
 
 PREFIX = "graphad_wide_"
 LINKED = "\n; what is linked after vectorisation\n"
@@ -111,13 +112,13 @@ def _entry(b, fmt: Format, table: Table, index):
     known = module.__dict__.setdefault("graphad_tables", {})
     key = fmt.code, table
     if key not in known:
-        space = {"addrspace": CONSTANT_SPACE} if on_cuda() else {}
+        space = {"addrspace": CONSTANT_SPACE} if on_cuda(b) else {}
         made: Any = ir.GlobalVariable(module, kind, name, **space)
         made.global_constant, made.linkage = True, "internal"
         made.initializer = ir.Constant(kind, list(table))
         known[key] = made
     array = known[key]
-    if on_cuda():
+    if on_cuda(b):
         array = b.addrspacecast(array, ir.PointerType(kind))
     first = b.bitcast(array, fmt.real.as_pointer())
     place = b.and_(index, ir.Constant(index.type, ENTRIES - 1))
@@ -161,12 +162,12 @@ def _call(name: str | Table, x: Real, *others) -> Real:
     return x._new(out)
 
 
-def prepare(module, source: str) -> None:
+def prepare(module, source: KernelSource) -> None:
     """Let the bodies of a source with loops call vector forms, where the CPU has them."""
-    if vector_bits() == 512 and not on_cuda():
+    if module.target.bits == 512 and not module.target.cuda:
         module.graphad_wide = {}
         # LLVM takes as many elements at a time as fit of the widest type in a loop.
-        double, single = "_f8(" in source, "_f4(" in source
+        double, single = (any(w.endswith(code) for w in source.words) for code in ("_f8", "_f4"))
         module.graphad_lanes = {"f8": (8, 16) if single else (8,),
                                 "f4": (8, 16) if double else (16,)}  # fmt: skip
 
@@ -176,7 +177,7 @@ def definitions(module) -> str:
     wanted = getattr(module, "graphad_wide", None)
     if not wanted:
         return ""
-    made = ir.Module("graphad_wide")
+    made = Module(module.target, "graphad_wide")
     for (name, code), full in wanted.items():
         fmt = FORMATS[code]
         kind = module.globals[full].function_type

@@ -4,13 +4,14 @@ many rows with one, sums of rows.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.emit.loops import BLOCK, LANES
-from graphad.emit.real import vector_bits
+from graphad.emit.target import Module, Target
 from graphad.runtime.instructions import I32, I64, STORED, counted, element, number
 
 
@@ -29,6 +30,14 @@ def _combine(b, kind, code, x, y):
     return b.select(better, y, x)
 
 
+def is_block_function(word: str) -> bool:
+    """Whether a word of kernels is compiled once, by itself."""
+    return _WORDS.fullmatch(word) is not None
+
+
+_WORDS = re.compile(
+    r"(?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|(?:rows|(?:weighted_)?columns)_(?:\d+_)?f[48]"
+)
 KINDS = [c + k for c in ("", "chain_") for k in ("sum", "prod", "max", "min")]
 NOT_KEPT = "captures(none)" if llvm.llvm_version_info >= (21,) else "nocapture"
 
@@ -72,16 +81,16 @@ TOGETHER, SHORT_TOGETHER, SHORT = (
 )  # rows that share the loads of the other side; short ones
 
 
-def rows_text(word: str) -> str:
+def rows_text(word: str, target: Target) -> str:
     """The module of `rows`: blocks of BLOCK products as in `reduction_text`, one after another,
     some rows at a time."""
-    module = ir.Module("graphad")
+    module = Module(target)
     f = rows_function(module, word)
     set.add(f.attributes, '"prefer-vector-width"="512"')
     b = ir.IRBuilder(f.append_basic_block("entry"))
     size = word.split("_")[1]
     m = number(int(size)) if size.isdigit() else f.args[3]
-    short = size.isdigit() and int(size) <= SHORT and vector_bits() == 512
+    short = size.isdigit() and int(size) <= SHORT and target.bits == 512
     together = number(SHORT_TOGETHER if short else TOGETHER)
     many, one = _Rows(f, b, word[-2:], m, together.constant), _Rows(f, b, word[-2:], m, 1)
     wide = b.udiv(f.args[6], together)
@@ -198,9 +207,9 @@ def columns_function(module, word):
 COLUMNS_TOGETHER = 8  # rows that are added to a piece of the result before it is stored
 
 
-def columns_text(word: str) -> str:
+def columns_text(word: str, target: Target) -> str:
     """The module of `columns`."""
-    module = ir.Module("graphad")
+    module = Module(target)
     f = columns_function(module, word)
     set.add(f.attributes, '"prefer-vector-width"="512"')
     columns = _Columns(f, ir.IRBuilder(f.append_basic_block("entry")), word)
@@ -311,19 +320,19 @@ class _Columns:
         counted(self.b, first, last, piece)
 
 
-def reduction_text(name: str) -> str:
+def reduction_text(name: str, target: Target) -> str:
     """The module of a reduction: LANES at a time, each then a tree of halves, then the rest; a
     chain is one after another.
 
     The order is part of graphad's promise of equal bits (docs/design.md, "Sums").
     """
     if name.startswith("rows_"):
-        return rows_text(name)
+        return rows_text(name, target)
     if "columns" in name:
-        return columns_text(name)
+        return columns_text(name, target)
     chain, kind, code = "chain_" in name, *name.split("_")[-2:]
     stored = STORED[code]
-    module = ir.Module("graphad")
+    module = Module(target)
     f = reduction(module, name)
     set.add(f.attributes, '"prefer-vector-width"="512"')
     b = ir.IRBuilder(f.append_basic_block("entry"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -15,9 +14,19 @@ import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from graphad.emit import wide
-from graphad.emit.kernel import BUSY, CONTROL
+from graphad.emit.source import (
+    BLOCK_FUNCTION,
+    FULL,
+    FUNCTION,
+    KERNEL,
+    QUICK,
+    REGISTERS,
+    Facts,
+    KernelSource,
+)
+from graphad.emit.target import Target, host
 from graphad.runtime import cache, functions
-from graphad.runtime.blocks import reduction_text
+from graphad.runtime.blocks import is_block_function, reduction_text
 from graphad.runtime.once import once
 from graphad.runtime.translate import translate
 from graphad.timings import timed
@@ -32,21 +41,14 @@ class Counters:
 
 
 COUNTERS = Counters()
-FASTMATH = "# fast-math: sums and products may be reordered\n"  # first line of such sources
-FUNCTION = "# function: "  # then its name, then the source
-SPECIAL = re.compile(r"\bspecial_(\w+)\(")
-LIBRARY = re.compile(r"\blapack_(\w+)\(")
-REDUCTION = "# reduction: "  # then its word, instead of a source
-REDUCTIONS = re.compile(
-    r"\b((?:chain_)?(?:sum|prod|max|min)_[fiu][1248]|(?:rows|(?:weighted_)?columns)_(?:\d+_)?f[48])\("
-)
 _ADDRESSES: dict[str, int] = {}
 _LOCK = threading.RLock()
 _OWN = threading.local()
 MOST_PACKED = 200  # lines of straight-line code
+EFFORTS = {FULL: 2, REGISTERS: 1, QUICK: 0}  # how hard LLVM tries to make good machine code
 
 
-def kernel_address(source: str, keep: bool = True) -> int:
+def kernel_address(source: KernelSource, keep: bool = True) -> int:
     """The address of the function in this source, compiled or loaded at need."""
     name = cache.hash_of(source)
     if name not in _ADDRESSES:
@@ -54,16 +56,14 @@ def kernel_address(source: str, keep: bool = True) -> int:
     return _ADDRESSES[name]
 
 
-def build(sources: Iterable[str], keep: bool = True) -> None:
+def build(sources: Iterable[KernelSource], keep: bool = True) -> None:
     """Compile or load what is missing of these kernels, several at a time."""
-    sources = with_functions(sources)
-    needed = {n for s in sources for n in REDUCTIONS.findall(s)}
-    wanted = {cache.hash_of(s): s for s in (*sources, *(REDUCTION + n for n in sorted(needed)))}
+    wanted = {cache.hash_of(s): s for s in with_functions(sources)}
     if all(name in _ADDRESSES for name in wanted):
         return
     with _LOCK:
         codes: dict[str, bytes] = {}
-        missing = []
+        missing: list[tuple[str, KernelSource]] = []
         for name, source in wanted.items():
             code = None
             if name not in _ADDRESSES:
@@ -80,49 +80,53 @@ def build(sources: Iterable[str], keep: bool = True) -> None:
             if keep:
                 with timed("write the cache"):
                     cache.save(name, code)
-        for name in sorted(codes, key=lambda n: not wanted[n].startswith((REDUCTION, FUNCTION))):
+        for name in sorted(codes, key=lambda n: wanted[n].facts.kind == KERNEL):
             _found(name, wanted[name], _linked(name, codes[name]))
 
 
-def with_functions(sources: Iterable[str]) -> list[str]:
-    """The sources, and before them those of our functions that they call; SciPy's are announced."""
+def with_functions(sources: Iterable[KernelSource]) -> list[KernelSource]:
+    """The sources, before them our functions that they call and behind them those of blocks; the
+    libraries' are announced."""
     sources = list(sources)
-    for name in {n for s in sources for n in LIBRARY.findall(s)}:
+    for name in {n for s in sources for n in s.calls("lapack_")}:
+        name = name.removeprefix("lapack_")
         llvm.add_symbol(functions.lapack_symbol(name), functions.lapack_address(name))
-    found: dict[str, str] = {}
-    todo = [n for s in sources for n in SPECIAL.findall(s)]
+    found: dict[str, KernelSource] = {}
+    todo = [n for s in sources for n in s.calls("special_")]
     while todo:
-        name = todo.pop()
+        name = todo.pop().removeprefix("special_")
         if name in functions.SCIPY:
             llvm.add_symbol(functions.symbol_of(name), functions.scipy_address(name))
         elif name not in found:
-            found[name] = f"{FUNCTION}{name}\n{functions.OURS[name]}"
-            todo += SPECIAL.findall(found[name])
-    return [*found.values(), *sources]
+            symbol = functions.symbol_of(name)
+            found[name] = KernelSource(functions.OURS[name], Facts(FUNCTION), symbol)
+            todo += found[name].calls("special_")
+    whole = [*found.values(), *sources]
+    blocks = sorted({w for s in whole for w in s.words if is_block_function(w)})
+    return whole + [KernelSource(w, Facts(BLOCK_FUNCTION), _symbol(w)) for w in blocks]
 
 
-def _found(name: str, source: str, address: int) -> None:
-    """Note an address; kernels find reductions by their symbols."""
+def _found(name: str, source: KernelSource, address: int) -> None:
+    """Note an address; what has a symbol is found by it."""
     _ADDRESSES[name] = address
-    if source.startswith(REDUCTION):
-        llvm.add_symbol(f"graphad_{source.removeprefix(REDUCTION)}", address)
-    elif source.startswith(FUNCTION):
-        function = source.partition("\n")[0].removeprefix(FUNCTION)
-        llvm.add_symbol(functions.symbol_of(function), address)
+    if source.symbol:
+        llvm.add_symbol(source.symbol, address)
 
 
-def _text(name: str, source: str) -> str:
-    """The LLVM text of a kernel, or of a reduction."""
+def text_of(source: KernelSource, target: Target | None = None) -> str:
+    """The LLVM text of a kernel or function."""
+    target = target or host()
+    symbol = _symbol(cache.hash_of(source, target))
     with timed("translate"):
-        if source.startswith(REDUCTION):
-            word = source.removeprefix(REDUCTION)
-            return reduction_text(word).replace(f'"graphad_{word}"', f'"{_symbol(name)}"')
-        return translate(source, _symbol(name), source.startswith(FASTMATH))
+        if source.facts.kind == BLOCK_FUNCTION:
+            text = reduction_text(source.code, target)
+            return text.replace(f'"{source.symbol}"', f'"{symbol}"')
+        return translate(source, symbol, target)
 
 
-def _compiled(missing: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
+def _compiled(missing: list[tuple[str, KernelSource]]) -> list[tuple[str, bytes]]:
     """(name, machine code) of each kernel. LLVM runs outside Python's lock, so threads help."""
-    ready: deque[tuple[str, str, str]] = deque()
+    ready: deque[tuple[str, KernelSource, str]] = deque()
     done: list[tuple[str, bytes]] = []
     failed: list[BaseException] = []
     translated = threading.Event()
@@ -144,7 +148,7 @@ def _compiled(missing: list[tuple[str, str]]) -> list[tuple[str, bytes]]:
         helper.start()
     try:
         for name, source in missing:
-            ready.append((name, source, _text(name, source)))
+            ready.append((name, source, text_of(source)))
     finally:
         translated.set()
     work()
@@ -161,9 +165,9 @@ def cores() -> int:
     return len(counted(0)) if counted else (os.cpu_count() or 1)
 
 
-def llvm_of(source: str) -> str:
+def llvm_of(source: KernelSource) -> str:
     """The optimised LLVM text of a kernel."""
-    return str(_optimised(source, _text(cache.hash_of(source), source)))
+    return str(_optimised(source, text_of(source), host()))
 
 
 def _symbol(name: str) -> str:
@@ -184,18 +188,16 @@ def _initialise() -> None:
     llvm.initialize_native_asmprinter()
 
 
-def _machine(opt: int = 2):
-    """Code for this very CPU; each thread has machines of its own."""
+def _machine(target: Target, opt: int = 2):
+    """What makes code for a target; each thread has machines of its own."""
     known = _OWN.__dict__.setdefault("machines", {})
-    if opt not in known:
+    if (target, opt) not in known:
         _initialise()
-        known[opt] = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(),
-            features=llvm.get_host_cpu_features().flatten(),
-            opt=opt,
-            jit=True,
+        made = llvm.Target.from_triple(target.triple or llvm.get_default_triple())
+        known[target, opt] = made.create_target_machine(
+            cpu=target.cpu, features=target.features, opt=opt, jit=not target.triple
         )
-    return known[opt]
+    return known[target, opt]
 
 
 @once
@@ -206,7 +208,7 @@ def _engine():
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), own)
 
 
-def _optimised(source: str, text: str, context=None) -> Any:
+def _optimised(source: KernelSource, text: str, target: Target, context=None) -> Any:
     """The LLVM module of a kernel after LLVM's passes."""
     text, _, rest = text.partition(wide.LINKED)
     with timed("LLVM parse"):
@@ -214,7 +216,7 @@ def _optimised(source: str, text: str, context=None) -> Any:
         linked = llvm.parse_assembly(rest, context) if rest else None
     run = _unlocked("LLVMPY_RunNewModulePassManager")
     with timed("LLVM passes"):
-        builder, passes = _passes(source)
+        builder, passes = _passes(source, target)
         run(passes, module, builder)
         if linked is not None:
             module.link_in(linked)
@@ -225,14 +227,14 @@ def _optimised(source: str, text: str, context=None) -> Any:
     return module
 
 
-def _passes(source: str):
+def _passes(source: KernelSource, target: Target):
     """(pass builder, pass manager); long straight-line code is not packed into vectors: slow."""
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
     options.loop_unrolling = False
-    options.slp_vectorization = "for " not in source and source.count("\n") < MOST_PACKED
-    builder = llvm.create_pass_builder(_machine(), options)
-    if not source.startswith(CONTROL):
+    options.slp_vectorization = not source.loops and source.code.count("\n") < MOST_PACKED
+    builder = llvm.create_pass_builder(_machine(target), options)
+    if source.facts.effort == FULL:
         return builder, builder.getModulePassManager()
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
@@ -241,11 +243,19 @@ def _passes(source: str):
     return builder, passes
 
 
-def _object(source: str, text: str) -> bytes:
+def object_of(source: KernelSource, target: Target) -> bytes:
+    """The object of a kernel for another platform, which is not linked here."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return _object(source, text_of(source, target), target)
+
+
+def _object(source: KernelSource, text: str, target: Target | None = None) -> bytes:
     """The machine code of a translated kernel."""
-    module = _optimised(source, text, llvm.create_context())
+    target = target or host()
+    module = _optimised(source, text, target, llvm.create_context())
     with timed("machine code"):
-        machine = _machine(_effort(source))
+        machine = _machine(target, EFFORTS[source.facts.effort])
         with ffi.OutputString() as problem:
             emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
             memory = emit(machine, module, 1, problem)
@@ -256,11 +266,6 @@ def _object(source: str, text: str) -> bytes:
             return ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
         finally:
             ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
-
-
-def _effort(source: str) -> int:
-    """How hard LLVM tries to make good machine code."""
-    return int(source.startswith(CONTROL + BUSY)) if source.startswith(CONTROL) else 2
 
 
 def _unlocked(name: str):

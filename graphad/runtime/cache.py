@@ -16,24 +16,24 @@ from functools import lru_cache
 from pathlib import Path
 
 from graphad.emit.loops import BLOCK, LANES
+from graphad.emit.source import KernelSource
+from graphad.emit.target import Target, host
 
 MAGIC = b"graphad2"
 
 
-MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "build.py",
-           "functions.py")  # fmt: skip
+MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "analysis.py",
+           "build.py", "functions.py")  # fmt: skip
 BODIES = ("real.py", "vecmath.py", "vecspecial.py", "vecgamma.py", "wide.py", "coefficients.py",
           "philox.py")  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def build_key() -> str:
+@lru_cache(maxsize=16)
+def build_key(target: Target) -> str:
     """What every kernel depends on besides its source: LLVM's version, the CPU, the platform."""
     import llvmlite
-    import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features().flatten()
-    return "|".join(("2", llvmlite.__version__, llvm.get_host_cpu_name(), features, sys.platform))
+    return "|".join(("3", llvmlite.__version__, target.key, sys.platform))
 
 
 @lru_cache(maxsize=1)
@@ -46,9 +46,9 @@ def language_key() -> str:
     return hashlib.sha256(b"".join(texts)).hexdigest()
 
 
-def hash_of(source: str) -> str:
+def hash_of(source: KernelSource, target: Target | None = None) -> str:
     """The name of a kernel: the hash of its source and of all else that changes its code."""
-    whole = "\0".join((build_key(), language_key(), source))
+    whole = "\0".join((build_key(target or host()), language_key(), source.text))
     return hashlib.sha256(whole.encode()).hexdigest()[:40]
 
 

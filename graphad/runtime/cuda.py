@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from graphad.emit import cuda_words
+from graphad.emit.source import KernelSource
 from graphad.errors import NoDeviceError, NotCoveredError
 
 
@@ -49,9 +49,9 @@ def require_device(name: str) -> Any:
     )  # fmt: skip
 
 
-def check_words(source: str, where) -> None:
+def check_words(source: KernelSource, where) -> None:
     """An error where a source needs code of the CPU."""
-    missing = re.findall(r"\b(special_\w+|lapack_\w+)\(", source)
+    missing = source.calls("special_", "lapack_")
     if missing:
         raise NotCoveredError(
             missing[0], "this function is not covered on a GPU", where=where,
@@ -60,11 +60,12 @@ def check_words(source: str, where) -> None:
 
 
 @lru_cache(maxsize=1024)
-def simulated_entry(source: str) -> Any:
+def simulated_entry(source: KernelSource) -> Any:
     """The launch of a kernel for the simulator: of (table, steps, grain, stop, failed, mark)."""
     space: dict[str, Any] = {"np": np, "cuda": package(), "BLOCK": cuda_words.BLOCK}
     space |= cuda_words.simulated_words()
     texts = cuda_words.simulated_sources(source) | cuda_words.device_functions(source)
-    for name, text in (*texts.items(), ("kernel", source), ("", cuda_words.entry_source(source))):
+    texts |= {"kernel": source.code, "": cuda_words.entry_source(source)}
+    for name, text in texts.items():
         exec(compile(text, f"<graphad {name}>", "exec"), space)
     return package().jit(space["entry"])

@@ -6,7 +6,6 @@ Numba, CuPy, PyTorch), and then so are the results, as Numba's device arrays.
 
 from __future__ import annotations
 
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from graphad.emit import cuda_words
 from graphad.emit.device import Launch
 from graphad.emit.kernel import Kernel
+from graphad.emit.source import KernelSource
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.lower.memory import aligned
 from graphad.lower.program import Fill, Product
@@ -28,7 +28,6 @@ THREADS = 128  # of a block whose threads have steps of their own
 MOST_BLOCKS = 4096  # then each takes several steps: what it needs for all of them is read once
 MARK = 256  # a status, plus so much for each step before it
 MOST_BOUND = 16  # sets of addresses that a table and launches are kept for
-FAILS = re.compile(r"^ +return (?!0$)", re.M)
 
 
 def backend(name: str) -> Any:
@@ -48,7 +47,7 @@ class Step:
     """One launch: `operands` are (buffer, offset in elements); parts of sums are buffers < 0.
     Zeroing needs no source, and cuBLAS none of a product."""
 
-    source: str
+    source: KernelSource | None
     operands: tuple[tuple[int, int], ...]
     integers: tuple[int, ...]
     stop: int
@@ -82,10 +81,10 @@ class Schedule:
 
     def _add(self, region, kernel):
         if isinstance(region, Fill):
-            self._step("", [(region.buffer, 0)], (), 1, region)
+            self._step(None, [(region.buffer, 0)], (), 1, region)
         elif isinstance(region, Product):
             dtype = self.program.buffers[region.c].spec.dtype
-            source = cuda_words.PRODUCT.replace("{code}", f"f{dtype.itemsize}")
+            source = cuda_words.product_source(dtype.itemsize)
             operands = [(b, 0) for b in (region.a, region.b, region.c)]
             count = region.batch * region.m * region.n
             self._step(source, operands, cuda_words.product_sizes(region), count, region)
@@ -197,9 +196,10 @@ class DeviceProgram:
                     got=str(region).split("\n")[0], fix="leave out device='cuda'",
                 )  # fmt: skip
         self.schedule = Schedule(self.program, lowered.kernels)
-        for step in self.schedule.steps:
-            check_words(step.source, step.region.where)
-        self.may_fail = any(FAILS.search(s.source) for s in self.schedule.steps)
+        sources = [(s.source, s.region.where) for s in self.schedule.steps if s.source is not None]
+        for source, where in sources:
+            check_words(source, where)
+        self.may_fail = any(source.facts.fails for source, _ in sources)
         self.arguments = [b for b in self.program.buffers if b.kind in ("input", "captured")]
         self._free: list[Memory] = []
         self._lock = threading.Lock()
@@ -280,7 +280,7 @@ def ptx_of_all(kernels) -> str:
     """The PTX of all kernels of a program."""
     from graphad.runtime.nvvm import ptx_of
 
-    sources: dict[str, None] = {}
+    sources: dict[KernelSource, None] = {}
     for kernel in kernels:
         if isinstance(kernel, Kernel):
             sources |= dict.fromkeys(getattr(kernel, "sources", [kernel.source]))

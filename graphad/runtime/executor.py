@@ -6,7 +6,8 @@ that calls are reentrant. `image.py` writes images; the layout of the header is 
 
 from __future__ import annotations
 
-from graphad.emit.kernel import BUSY, CONTROL, SPLIT_WORK
+from graphad.emit.kernel import SPLIT_WORK
+from graphad.emit.source import REGISTERS, KernelSource, quick
 from graphad.lower.strips import MOST_SUMMED
 
 LENGTH = 0  # slots of the frame
@@ -42,7 +43,7 @@ SINGULAR, NOT_POSITIVE, NOT_CONVERGED = 5, 6, 7  # of linear algebra, see emit/l
 FOREIGN = 8  # a foreign function raised
 BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # of draws, see emit/sampling.py
 
-PREPARE_SOURCE = f"""{CONTROL}\
+PREPARE_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     at = integer(table, {INPUTS_AT})
     symbols = integer(table, {SYMBOLS_AT})
@@ -122,9 +123,9 @@ def kernel(table, start, stop):
             put(arena, 0, need)  # its size, so that a later call knows whether it fits
         put(table, {ARENA}, arena)
     return 0
-"""
+""")
 
-EXECUTE_SOURCE = f"""{CONTROL}\
+EXECUTE_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     arena = integer(table, {ARENA})
     put(table, {ARENA}, (arena + 127) // 64 * 64)
@@ -136,9 +137,10 @@ def kernel(table, start, stop):
     status = call_kernel(integer(table, {RUN}), table, 0, integer(table, {STEPS}))
     put(table, {ARENA}, arena)
     return status % {NOTED}
-"""
+""")
 
-RUN_SOURCE = f"""{CONTROL}{BUSY}\
+RUN_SOURCE = quick(
+    f"""\
 def kernel(table, start, stop):
     status = 0
     at = integer(table, {STEPS_AT}) + start * {STEP_FIELDS}
@@ -162,9 +164,11 @@ def kernel(table, start, stop):
             break
         at += {STEP_FIELDS}
     return status
-"""
+""",
+    REGISTERS,
+)
 
-FINISH_SOURCE = f"""{CONTROL}\
+FINISH_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     for group in range(2):
         at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
@@ -180,7 +184,7 @@ def kernel(table, start, stop):
         if arena != 0:
             release(arena)
     return 0
-"""
+""")
 
 ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, RUN_SOURCE, FINISH_SOURCE]  # what every program needs
 
@@ -189,7 +193,7 @@ ALWAYS = [PREPARE_SOURCE, EXECUTE_SOURCE, RUN_SOURCE, FINISH_SOURCE]  # what eve
 # B, A and C move by for one step of it, the functions that get and set BLAS's threads (or 0), and
 # how many terms of the sums make a chunk.
 BY_PRODUCT, BY_ROW, BY_COLUMN, BY_TERM = range(4)
-PRODUCT_SOURCE = f"""{CONTROL}\
+PRODUCT_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     function = integer(table, 13)
     for which in range(3):  # a leading dim of an empty array must still be 1
@@ -227,7 +231,7 @@ def kernel(table, start, stop):
     if threads > 1:
         invoke1(integer(table, 23), threads)
     return 0
-"""
+""")
 
 # A loop over steps. Its operands: the frame, the number of steps, the slot that says where a
 # smaller number stands (or 0), whether backward, the slot of the index, the steps of the body and
@@ -239,7 +243,8 @@ def kernel(table, start, stop):
  TAKEN_SLOT, ROWS_AT, ROWS, CARRIES_AT, CARRIES, MOVED_AT, MOVED) = range(17)  # fmt: skip
 ROW_FIELDS, CARRY_FIELDS = 3, 6
 
-REPEAT_SOURCE = f"""{CONTROL}{BUSY}\
+REPEAT_SOURCE = quick(
+    f"""\
 def kernel(table, start, stop):
     frame = integer(table, {FRAME})
     run = integer(frame, {RUN})
@@ -297,18 +302,20 @@ def kernel(table, start, stop):
     if integer(table, {TAKEN_SLOT}) != 0:
         put(integer(frame, integer(table, {TAKEN_SLOT})), 0, taken)
     return status
-"""
+""",
+    REGISTERS,
+)
 
 # One of several runs of steps: the frame, the slot that says where the index stands, the number of
 # branches, then first and last step of each.
-CHOICE_SOURCE = f"""{CONTROL}\
+CHOICE_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     frame = integer(table, 0)
     index = min(max(integer(integer(frame, integer(table, 1)), 0), 0), integer(table, 2) - 1)
     first = integer(table, 3 + 2 * index)
     last = integer(table, 4 + 2 * index)
     return call_kernel(integer(frame, {RUN}), frame, first, last)
-"""
+""")
 
 # Regions that run strip by strip. Operands: the block of their tables and its words, bytes of a
 # strip's own buffers, rows of a strip, steps and where they are listed, addresses and where they
@@ -320,7 +327,7 @@ def kernel(table, start, stop):
  ROOM_BYTES, ROOMS) = range(12)  # fmt: skip
 ADDRESS_FIELDS = 3
 
-STRIPS_SOURCE = f"""{CONTROL}\
+STRIPS_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     block = integer(table, {BLOCK})
     taken = integer(table, {TAKEN})
@@ -358,13 +365,13 @@ def kernel(table, start, stop):
         first = last
     atomic_write(taken, part, 0)
     return status
-"""
+""")
 
 
-def row_sum_source(code: str) -> str:
+def row_sum_source(code: str) -> KernelSource:
     """The sum over a strip's rows, added to that of its chunk: operands are the rows, elements from
     one to the next, the sums of the chunks, elements of a row, rows of a chunk."""
-    return f"""{CONTROL}\
+    return quick(f"""\
 def kernel(table, start, stop):
     rows = integer(table, 0)
     step = integer(table, 1)
@@ -379,12 +386,12 @@ def kernel(table, start, stop):
         for k in range(count):
             keep_{code}(to, k, peek_{code}(to, k) + peek_{code}(own, k))
     return 0
-"""
+""")
 
 
-def chunks_source(code: str) -> str:
+def chunks_source(code: str) -> KernelSource:
     """The sums of chunks, one after another: operands are these, the result, its size, chunks."""
-    return f"""\
+    return KernelSource(f"""\
 def kernel(table, start, stop):
     parts = integer(table, 0)
     out = integer(table, 1)
@@ -395,11 +402,11 @@ def kernel(table, start, stop):
         for k in range(count):
             keep_{code}(out, k, peek_{code}(out, k) + peek_{code}(parts, c * count + k))
     return 0
-"""
+""")
 
 
-FILL_SOURCE = f"""{CONTROL}\
+FILL_SOURCE = quick("""\
 def kernel(table, start, stop):
     fill_zero(integer(table, 0), integer(table, 1))
     return 0
-"""
+""")

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphad.emit.kernel import Kernel
 from graphad.emit.routines import declare
+from graphad.emit.source import Facts, KernelSource
 from graphad.errors import TraceError
 from graphad.lower.program import Routine
 from graphad.runtime.executor import FOREIGN
@@ -29,7 +30,7 @@ def external(region: Routine) -> Kernel:
     shapes = tuple((s.shape, s.dtype.str) for s in specs)
     address = _compiled(callee, shapes)
     pointers = tuple((b, 0) for b in (*region.operands, *region.results))
-    source = f"# the foreign function {callee.name}\n"
+    source = KernelSource(f"# the foreign function {callee.name}\n", Facts(fails=True))
     return Kernel(source, pointers, (), 0, (region.where,), address=address)
 
 

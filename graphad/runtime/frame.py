@@ -3,16 +3,13 @@
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphad.emit.target import Target
 from graphad.runtime import executor as x
 from graphad.runtime.instructions import I64, STORED, declared
 from graphad.runtime.primitives import call_kernel
@@ -24,16 +21,18 @@ NUMBA_TYPES = {
 }  # fmt: skip
 
 
-def as_intrinsic(primitive, make=intrinsic, around: Callable[[], Any] = nullcontext):
-    """A word of the kernel language for Numba, declared by `make`, its code built in `around`."""
+def as_intrinsic(primitive, make=intrinsic, target: Target | None = None):
+    """A word of the kernel language for Numba, declared by `make`; its code is for this CPU if no
+    other target is given."""
     names = [f"a{k}" for k in range(len(primitive.arguments))]
     kinds = [NUMBA_TYPES[c] for c in primitive.arguments]
     result = NUMBA_TYPES[primitive.result] if primitive.result else types.void
 
     def made(typingctx, *_):
         def codegen(context, builder, sig, args):
-            with around():
-                out = primitive.build(builder, *args)
+            if target is not None:
+                builder.module.target = target
+            out = primitive.build(builder, *args)
             return context.get_dummy_value() if out is None else out
 
         return result(*kinds), codegen

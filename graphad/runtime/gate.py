@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.kernel import CONTROL
+from graphad.emit.source import quick
 from graphad.runtime import executor as x
 from graphad.runtime.build import kernel_address
 from graphad.runtime.image import Image
@@ -54,7 +54,7 @@ ALIGNED = 0x100
 CARRAY = 0x501  # contiguous, aligned, writeable
 STACK = 8192  # bytes of a frame that needs no malloc
 
-GATE_SOURCE = f"""{CONTROL}\
+GATE_SOURCE = quick(f"""\
 def gate(self, args, unnamed, names):
     here = integer(self, {DATA_AT // 8})
     api = integer(here, {API})
@@ -252,7 +252,7 @@ def gate(self, args, unnamed, names):
     else:
         put(here, {STATUS}, 0)
     return invoke4(integer(api, {VECTORCALL}), integer(here, {FALLBACK}), args, unnamed, names)
-"""
+""")
 
 
 @once

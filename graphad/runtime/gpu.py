@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit.source import KernelSource
 from graphad.runtime import cublas, nvvm
 from graphad.runtime.cuda import package
 
@@ -67,7 +68,7 @@ class Gpu:
         device = self.cuda.get_current_device()
         self.capability = tuple(device.compute_capability)
         self.pool = self._pool(int(device.id))
-        self.kernels: dict[str, Any] = {}
+        self.kernels: dict[KernelSource, Any] = {}
         self.lock = threading.Lock()
 
     def ready(self):
@@ -135,7 +136,7 @@ class Gpu:
             self.cuda.external_stream(stream).synchronize()
 
     # -- work ------------------------------------------------------------------------------------
-    def kernel(self, source: str) -> Any:
+    def kernel(self, source: KernelSource) -> Any:
         """The function of a kernel on the device."""
         with self.lock:
             found = self.kernels.get(source)
@@ -146,7 +147,7 @@ class Gpu:
                 self.kernels[source] = found
         return found
 
-    def launcher(self, source: str, blocks: int, threads: int, words):
+    def launcher(self, source: KernelSource, blocks: int, threads: int, words):
         """A function without arguments that launches a kernel with these integers."""
         launch, kernel = self.driver.cuLaunchKernel, self.kernel(source)
         values = (ctypes.c_int64 * len(words))(*words)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphad.emit.kernel import CONTROL, SPLIT_WORK, Inner, Kernel
+from graphad.emit.kernel import SPLIT_WORK, Inner, Kernel
+from graphad.emit.source import KernelSource, quick
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import products
@@ -44,7 +45,7 @@ class Image:
     inputs_at: list[int]
     outputs_at: list[int]
     alive: tuple = ()
-    layout: str = ""
+    layout: KernelSource | None = None
     releases: bool = True  # whether calls are long enough to let other Python threads run
     regions: list[Any] = field(default_factory=list)  # of each step
 
@@ -372,7 +373,7 @@ def make_image(
     products = any(isinstance(r, (Product, Strips)) for r in all_regions(program))
     shared = threads > 1 and (products or any(map(shareable, ours)))
     # The longest first: what is translated later overlaps with its compilation.
-    sources = sorted((k.source for k in ours), key=len, reverse=True)
+    sources = sorted((k.source for k in ours), key=lambda s: len(s.code), reverse=True)
     sources += [t.source for k in ours for t in k.totals] + x.ALWAYS
     kinds = {type(region) for region in all_regions(program)}
     sources += [source for kind, source in OF_REGIONS.items() if kind in kinds]
@@ -437,7 +438,7 @@ def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
         for value in entry:
             w.put(value)
     w.data[x.PREPARE], w.data[x.EXECUTE], w.data[x.RUN], w.data[x.FINISH] = _addresses()
-    layout = ""
+    layout = None
     if w.computed or w.checks:
         layout = layout_source(w)
         w.data[x.LAYOUT] = kernel_address(layout, keep)
@@ -447,11 +448,11 @@ def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
     return Image(data, inputs_at, outputs_at, tuple(w.alive), layout, regions=regions)
 
 
-def layout_source(w: Writer) -> str:
+def layout_source(w: Writer) -> KernelSource:
     """The kernel that writes what depends on symbolic dims into a frame."""
     first = w.data[x.SYMBOLS_AT]
     names = {s: f"d{i}" for s, i in w.symbols.items()}
-    lines = [CONTROL + "def kernel(table, start, stop):"]
+    lines = ["def kernel(table, start, stop):"]
     lines += [f"    {names[s]} = integer(table, {first + i})" for s, i in w.symbols.items()]
     checks = dict.fromkeys((need, size) for need, size, _ in w.checks)
     for need, size in checks:
@@ -460,7 +461,7 @@ def layout_source(w: Writer) -> str:
         lines.append(f"        return {x.BAD_SLICE}")
     for at, dim in w.computed:
         lines.append(f"    put(table, {at}, {dim_source(dim, names)})")
-    return "\n".join(lines) + "\n    return 0\n"
+    return quick("\n".join(lines) + "\n    return 0\n")
 
 
 def dim_source(dim, names) -> str:

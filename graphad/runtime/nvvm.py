@@ -1,22 +1,23 @@
 """Kernels of the second target: sources to PTX and to machine code, as on the CPU by one walk.
 
-`translate.py` appends the same LLVM instructions, `real.for_cuda` leaves out what NVVM's older LLVM
-does not know, and NVVM (through numba-cuda, which finds it) makes PTX: some 20 ms a kernel, where
-Numba's front end takes 250. nvJitLink makes machine code, which is kept on disk.
+`translate.py` appends the same LLVM instructions, but for what NVVM's older LLVM does not know
+(`real.on_cuda`), and NVVM (through numba-cuda, which finds it) makes PTX: some 20 ms a kernel,
+where Numba's front end takes 250. nvJitLink makes machine code, which is kept on disk.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import warnings
 from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
 
-from graphad.emit import cuda_words, real
+from graphad.emit import cuda_words
 from graphad.emit.device import LARGEST_TEAM
+from graphad.emit.source import KernelSource
+from graphad.emit.target import CUDA, Module
 from graphad.errors import NoDeviceError
 from graphad.runtime import cache
 from graphad.runtime.cuda import package
@@ -72,11 +73,11 @@ WORDS = {
 }  # fmt: skip
 
 
-def words_of(source: str) -> dict[str, Primitive]:
+def words_of(source: KernelSource) -> dict[str, Primitive]:
     """What only a GPU has, with the memory of blocks that a source names."""
     return WORDS | {
-        (name := f"own_{k}_{size}"): _make_shared(name, ir.ArrayType(STORED["u1"], int(size)))
-        for k, size in cuda_words.OWN_MEMORY.findall(source)
+        name: _make_shared(name, ir.ArrayType(STORED["u1"], size))
+        for name, size in cuda_words.own_memory(source)
     }
 
 
@@ -95,30 +96,29 @@ def compiler() -> Any:
     return nvvm
 
 
-def llvm_of(source: str) -> str:
+def llvm_of(source: KernelSource) -> str:
     """The LLVM text of a kernel and of what runs it, in NVVM's dialect."""
     nvvm = compiler()
-    module: Any = ir.Module("graphad")
+    module: Any = Module(CUDA)
     module.triple, module.data_layout = "nvptx64-nvidia-cuda", nvvm.NVVM().data_layout
-    module.in_main_memory = not re.search(r"\b(?:stack|block_\w\d)\(", source)
-    with real.for_cuda():
-        scopes(module)
-        known = words_of(source)
-        texts = cuda_words.device_functions(source)
-        texts |= {"kernel": source, "run": cuda_words.entry_source(source)}
-        for name, text in texts.items():
-            known[name] = inlined(module, text, f"graphad_{name}", known)
-        entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), "entry")
-        b = ir.IRBuilder(entry.append_basic_block())
-        known["run"].build(b, *entry.args)
-        b.ret_void()
+    module.in_main_memory = not source.calls("stack", "block_")
+    scopes(module)
+    known = words_of(source)
+    texts = cuda_words.device_functions(source)
+    texts |= {"kernel": source.code, "run": cuda_words.entry_source(source)}
+    for name, text in texts.items():
+        known[name] = inlined(module, text, f"graphad_{name}", known)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 6), "entry")
+    b = ir.IRBuilder(entry.append_basic_block())
+    known["run"].build(b, *entry.args)
+    b.ret_void()
     nvvm.add_ir_version(module)
     nvvm.set_cuda_kernel(entry)
     return str(module)
 
 
 @lru_cache(maxsize=1024)
-def ptx_of(source: str, capability: tuple[int, int] = CAPABILITY) -> str:
+def ptx_of(source: KernelSource, capability: tuple[int, int] = CAPABILITY) -> str:
     """The PTX of a kernel; needs no GPU."""
     nvvm = compiler()
     with timed("translate"):
@@ -129,7 +129,7 @@ def ptx_of(source: str, capability: tuple[int, int] = CAPABILITY) -> str:
     return made.decode().strip("\0\n ")
 
 
-def code_of(source: str, capability: tuple[int, int] = CAPABILITY) -> bytes:
+def code_of(source: KernelSource, capability: tuple[int, int] = CAPABILITY) -> bytes:
     """The machine code of a kernel, made or found on disk; needs no GPU."""
     name = _name_of(source, capability)
     code = cache.load(name)
@@ -144,9 +144,9 @@ def code_of(source: str, capability: tuple[int, int] = CAPABILITY) -> bytes:
     return code
 
 
-def _name_of(source: str, capability: tuple[int, int]) -> str:
+def _name_of(source: KernelSource, capability: tuple[int, int]) -> str:
     """What the machine code of a kernel is kept under."""
-    whole: Any = "\0".join((_key(), str(capability), source))
+    whole: Any = "\0".join((_key(), str(capability), source.text))
     return hashlib.sha256(whole.encode()).hexdigest()[:40]
 
 

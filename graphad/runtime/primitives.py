@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.emit import philox, vecgamma, vecmath, vecspecial
-from graphad.emit.kernel import BLOCK
+from graphad.emit.loops import BLOCK
 from graphad.emit.real import on_cuda
+from graphad.emit.target import target_of
 from graphad.runtime import functions
 from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
 from graphad.runtime.instructions import I32, I64, STORED, declared, element, number
@@ -150,7 +150,7 @@ def _make_block(code):
 @word()
 def wide_vectors(b):
     """Let LLVM use 512-bit vectors in this function where the CPU has them."""
-    if llvm.get_host_cpu_features().get("avx512f"):
+    if target_of(b.module).bits == 512:
         set.add(b.function.attributes, '"prefer-vector-width"="512"')
 
 
@@ -201,7 +201,7 @@ KERNEL = ir.FunctionType(I64, [I64, I64, I64])
 @word("i8 i8", "i8")
 def integer(b, table, k):
     """The k-th integer of a table."""
-    if not on_cuda():
+    if not on_cuda(b):
         return b.load(element(b, I64, table, k), typ=I64)
     value = b.load(element(b, I64, table, k, GLOBAL), typ=I64)
     value.set_metadata("invariant.load", b.module.add_metadata([]))  # leaves the loop over steps
@@ -335,7 +335,7 @@ def let_others_run(b):
 @word()
 def pause(b):
     """Tell the core that this is a busy wait."""
-    if llvm.get_process_triple().startswith("x86"):
+    if target_of(b.module).x86:
         b.call(declared(b, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
 
 
@@ -395,7 +395,7 @@ def _make_body(name, code):
     """A call of an arithmetic body, which is defined once a module and inlined."""
 
     def call(b, *values):
-        if code == "f4" and name in LIBDEVICE and on_cuda():
+        if code == "f4" and name in LIBDEVICE and on_cuda(b):
             kind = STORED[code]
             return b.call(declared(b, f"__nv_{name}f", kind, [kind] * len(values)), values)
         return b.call(vecmath.defined(b.module, name, code), values)
@@ -414,7 +414,7 @@ def _make_llvm(name, code):
     def call(b, *values):
         kind = STORED[code]
         full = f"llvm.{name}.{'f64' if code == 'f8' else 'f32'}"
-        if on_cuda() and name == "rint":  # which NVVM does not know
+        if on_cuda(b) and name == "rint":  # which NVVM does not know
             full = "__nv_rint" if code == "f8" else "__nv_rintf"
         return b.call(declared(b, full, kind, [kind] * len(values)), values)
 

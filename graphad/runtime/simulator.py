@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.emit.source import KernelSource
 from graphad.runtime.cuda import package, simulated_entry
 
 MOST_THREADS = 2  # as few as show that the work is shared
@@ -49,7 +50,7 @@ class Simulator:
     def wait_for(self, stream):
         """Nothing to wait for."""
 
-    def launcher(self, source: str, blocks: int, threads: int, words):
+    def launcher(self, source: KernelSource, blocks: int, threads: int, words):
         """A function without arguments that launches a kernel with these integers."""
         many = min(blocks, 2)
         return lambda: simulated_entry(source)[many, min(threads, MOST_THREADS)](*words)

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from graphad.emit.kernel import CONTROL
+from graphad.emit.source import quick
 from graphad.runtime.build import build, kernel_address
 from graphad.runtime.functions import blas_threads
 from graphad.runtime.once import once
@@ -24,7 +24,7 @@ STATE, STATUS, DONE, CORE, SEMAPHORE = 0, 5, 6, 7, 8
 IDLE, POSTED, ASLEEP = 0, 1, 2
 SPINS = 2_000  # pauses of some 40 ns
 
-WORK_SOURCE = f"""{CONTROL}\
+WORK_SOURCE = quick(f"""\
 def work(own):
     while True:
         spins = 0
@@ -45,9 +45,9 @@ def work(own):
         put(own, {STATUS}, status)
         atomic_write(own, {DONE}, 1)
     return 0
-"""
+""")
 
-SHARE_SOURCE = f"""{CONTROL}\
+SHARE_SOURCE = quick(f"""\
 def share(team, address, table, start, stop, parts, grain):
     process = integer(team, {PROCESS})
     here = process_number()
@@ -101,7 +101,7 @@ def share(team, address, table, start, stop, parts, grain):
         invoke1(integer(team, {BLAS_SET}), threads)
     atomic_write(team, {LOCK}, 0)
     return status
-"""
+""")
 
 
 TEAM_SOURCES = (SHARE_SOURCE, WORK_SOURCE)

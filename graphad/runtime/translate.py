@@ -11,17 +11,19 @@ from __future__ import annotations
 import ast
 import functools
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from graphad.emit import wide
-from graphad.emit.kernel import BLOCK
-from graphad.emit.real import FORMATS, Real, keep_vector_forms, on_cuda, vector_bits
+from graphad.emit.loops import BLOCK
+from graphad.emit.real import FORMATS, Real, keep_vector_forms, on_cuda
+from graphad.emit.source import KernelSource
+from graphad.emit.target import Module, Target
+from graphad.runtime.analysis import plain_names, vector_loops, with_loop_options
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
-from graphad.runtime.primitives import MATHEMATICS, WORDS, Primitive, scopes
+from graphad.runtime.primitives import WORDS, Primitive, scopes
 
 LITERAL = "literal"
 FLAGS = ("nsz", "arcp", "contract", "reassoc")
@@ -40,26 +42,26 @@ class UnknownWord(Exception):
     """A source that is outside the language: a defect of the emitter."""
 
 
-def translate(source: str, name: str, fastmath: bool = False) -> str:
+def translate(source: KernelSource, name: str, target: Target) -> str:
     """The LLVM module of the one function in this source, which is called `name` there."""
-    definition = ast.parse(source).body[0]
+    definition = ast.parse(source.code).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    module = ir.Module("graphad")
-    scopes(module, own="write_" in source)
-    plain = _plain_names(definition)
-    loops = _vector_loops(source, definition, plain)
+    module = Module(target)
+    scopes(module, own=bool(source.calls("write_")))
+    plain = plain_names(definition)
+    loops = vector_loops(source, definition, plain, target)
     if loops:
         wide.prepare(module, source)
-    append(module, definition, name, plain, loops, FLAGS if fastmath else ())
+    append(module, definition, name, plain, loops, FLAGS if source.facts.fastmath else ())
     keep_vector_forms(module)
-    return _with_loop_options(str(module)) + wide.definitions(module)
+    return with_loop_options(str(module), target) + wide.definitions(module)
 
 
 def inlined(module, source: str, name: str, known: dict[str, Primitive]) -> Primitive:
     """The function of a source in a module, as a word; `known` are further words that it calls."""
     definition = ast.parse(source).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    function = append(module, definition, name, _plain_names(definition), {}, (), known)
+    function = append(module, definition, name, plain_names(definition), {}, (), known)
     function.linkage = "internal"
     function.attributes.add("alwaysinline")
     codes = tuple(_annotated(a.annotation) for a in definition.args.args)
@@ -79,104 +81,9 @@ def append(module, definition, name, plain, loops, flags, known=None):
     return function
 
 
-# LLVM does not interleave long bodies, whose steps then wait for each other. For loops of fewer
-# than so many words of mathematics: how many vectors at a time, and whether the last elements are a
-# vector with a mask, where the CPU has masks, instead of copies of the loop (docs/design.md,
-# "Arithmetic bodies"): that compiles faster, and costs a slow store.
-INTERLEAVED = ((3, 4, False), (5, 4, True), (7, 2, True), (math.inf, 1, True))
-_WORD = re.compile(r"(\w+)\(")
-_LOOP = re.compile(r'!(\d+) = !{ !"interleave (\d+) (True|False) \d+" }')
-
-
-def _with_loop_options(text: str) -> str:
-    """LLVM's text with its options in place of our marks: llvmlite has no distinct metadata."""
-
-    def options(found):
-        place, count, masked = found.groups()
-        chosen = f'!{{ !"llvm.loop.interleave.count", i32 {count} }}'
-        if masked == "True" and vector_bits() == 512:
-            chosen += ', !{ !"llvm.loop.vectorize.predicate.enable", i1 1 }'
-        return f"!{place} = distinct !{{ !{place}, {chosen} }}"
-
-    return _LOOP.sub(options, text)
-
-
-def _vector_loops(source: str, definition, plain: set[str]) -> dict[int, tuple[int, bool]]:
-    """By line, the innermost loops of mathematics that carry nothing from one step to the next: how
-    many vectors at a time they are to compute, and whether their ends are masked."""
-    found: dict[int, tuple[int, bool]] = {}
-    if MATHEMATICS.isdisjoint(_WORD.findall(source)):
-        return found
-    for loop in [n for n in ast.walk(definition) if isinstance(n, ast.For)]:
-        inside = [n for s in loop.body for n in ast.walk(s)]
-        if any(isinstance(n, ast.For | ast.While) for n in inside):
-            continue
-        names = [n for n in inside if isinstance(n, ast.Name)]
-        words = sum(n.id in MATHEMATICS for n in names)
-        kept = {n.id for n in names if isinstance(n.ctx, ast.Store)}
-        if words and kept <= plain:
-            at_once, masked = next((n, m) for most, n, m in INTERLEAVED if words < most)
-            found[loop.lineno] = _few(loop, at_once, masked)
-    return found
-
-
-def _few(loop: ast.For, at_once: int, masked: bool) -> tuple[int, bool]:
-    """The same for a loop of so few steps that all of them are fewer vectors."""
-    count = loop.iter.args[-1] if isinstance(loop.iter, ast.Call) else None
-    if not isinstance(count, ast.Constant) or not isinstance(count.value, int):
-        return at_once, masked
-    vectors = count.value * 64 // vector_bits()
-    return max(1, min(at_once, vectors)), masked or vectors < at_once
-
-
 def _annotated(annotation) -> str:
     """The dtype code that an annotation names; kernels have integers without saying so."""
     return annotation.id if annotation is not None else "i8"
-
-
-def _names(value) -> list[ast.Name]:
-    """The names in an expression or a list of some; `ast.walk` takes three times as long."""
-    found, todo = [], list(value) if isinstance(value, list) else [value]
-    while todo:
-        n = todo.pop()
-        if isinstance(n, ast.Name):
-            found.append(n)
-        elif isinstance(n, ast.AST):
-            for field in n._fields:
-                part = getattr(n, field, None)
-                if isinstance(part, list):
-                    todo += part
-                elif isinstance(part, ast.AST):
-                    todo.append(part)
-    return found
-
-
-def _plain_names(definition) -> set[str]:
-    """Variables that need no place in memory: set once, and read only in that block or inside."""
-    homes: dict[str, list[tuple]] = {}
-    uses: list[tuple[str, tuple]] = []
-    stack: list[tuple[Any, tuple]] = [(definition.body, ())]
-    while stack:
-        statements, path = stack.pop()
-        for k, s in enumerate(statements):
-            inner = getattr(s, "body", None) if not isinstance(s, ast.Expr) else None
-            here = (*path, k)
-            for field, value in ast.iter_fields(s):
-                if field in ("body", "orelse") and inner is not None:
-                    stack.append((value, (*here, field)))
-                    continue
-                owner = (*here, "body") if isinstance(s, ast.For) and field == "target" else path
-                for n in _names(value):
-                    if isinstance(n.ctx, ast.Store):
-                        twice = isinstance(s, ast.AugAssign)
-                        homes.setdefault(n.id, []).extend([owner] * (1 + twice))
-                    else:
-                        uses.append((n.id, path))
-    plain = {name for name, at in homes.items() if len(at) == 1}
-    for name, path in uses:
-        if name in plain and path[: len(homes[name][0])] != homes[name][0]:
-            plain.discard(name)
-    return plain
 
 
 class _Translator:
@@ -464,7 +371,7 @@ class _Translator:
 
     def _magnitude(self, x: Typed):
         b = self.b
-        if x.code[0] == "f" and on_cuda():
+        if x.code[0] == "f" and on_cuda(b):
             return Typed(x.code, Real(b, FORMATS[x.code], x.value).magnitude().v)
         if x.code[0] == "f":
             suffix = "f64" if x.code == "f8" else "f32"

@@ -1,0 +1,85 @@
+"""What code is made for: a CPU with its vectors, or a GPU. The module being written knows it.
+
+`GRAPHAD_CPU_FEATURES` adds to or takes from what this CPU has, by LLVM's names:
+`-avx512f` for vectors of 256 bits, `-avx512f,-avx2,-avx` for 128.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPU by LLVM's names of it and of its features, or `cuda`; `bits`: of its vectors."""
+
+    kind: str = "cpu"
+    triple: str = ""  # none: that of this process
+    cpu: str = ""
+    features: str = ""
+    bits: int = 128
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it is a GPU."""
+        return self.kind == "cuda"
+
+    @property
+    def x86(self) -> bool:
+        """Whether its instructions are those of x86."""
+        return not self.cuda and (self.triple or llvm.get_process_triple()).startswith("x86")
+
+    @property
+    def key(self) -> str:
+        """All that code for it depends on."""
+        return "|".join((self.kind, self.triple, self.cpu, self.features, str(self.bits)))
+
+
+CUDA = Target("cuda")
+
+
+class Module(ir.Module):
+    """An LLVM module for one target."""
+
+    def __init__(self, target: Target, name: str = "graphad"):
+        super().__init__(name)
+        self.target = target
+        self.in_main_memory = False  # on a GPU: whether what has a scope is there
+        if target.triple:
+            self.triple = target.triple
+
+
+def target_of(module) -> Target:
+    """What a module is for; Numba's own are for this CPU."""
+    return getattr(module, "target", None) or host()
+
+
+@lru_cache(maxsize=1)
+def host() -> Target:
+    """This CPU, as far as GRAPHAD_CPU_FEATURES lets code use it."""
+    return masked(os.environ.get("GRAPHAD_CPU_FEATURES", ""))
+
+
+def masked(changes: str) -> Target:
+    """This CPU with features added (`+`) and taken away (`-`)."""
+    found = llvm.get_host_cpu_features()
+    features = found.flatten()
+    if changes:  # behind the others: what needs a feature that is taken away goes with it
+        features = f"{features},{changes.replace(' ', '')}"
+    return cpu("", llvm.get_host_cpu_name(), features)
+
+
+def cpu(triple: str, name: str, features: str) -> Target:
+    """A CPU by LLVM's names."""
+    has: set[str] = set()
+    for feature in features.split(","):
+        (has.add if feature.startswith("+") else has.discard)(feature[1:])
+    bits = 128
+    if {"avx", "avx2"} <= has:
+        bits = 512 if "avx512f" in has else 256
+    return Target("cpu", triple, name, features, bits)
