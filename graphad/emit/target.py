@@ -30,9 +30,24 @@ class Target:
         return self.kind == "cuda"
 
     @property
+    def platform(self) -> str:
+        """LLVM's name of the platform: processor, maker and system."""
+        return self.triple or llvm.get_process_triple()
+
+    @property
     def x86(self) -> bool:
         """Whether its instructions are those of x86."""
-        return not self.cuda and (self.triple or llvm.get_process_triple()).startswith("x86")
+        return not self.cuda and self.platform.startswith("x86")
+
+    @property
+    def windows(self) -> bool:
+        """Whether its objects are of Windows."""
+        return not self.cuda and "windows" in self.platform
+
+    @property
+    def threads(self) -> bool:
+        """Whether it has what a team of threads is made of (runtime/team.py)."""
+        return not self.cuda and "linux" in self.platform
 
     @property
     def key(self) -> str:
@@ -52,6 +67,9 @@ class Module(ir.Module):
         self.in_main_memory = False  # on a GPU: whether what has a scope is there
         if target.triple:
             self.triple = target.triple
+        if target.windows:  # a mark of code with floats, for a C library that is linked
+            mark = ir.GlobalVariable(self, ir.IntType(32), "_fltused")
+            mark.linkage, mark.initializer = "weak_odr", ir.Constant(ir.IntType(32), 0)
 
 
 def target_of(module) -> Target:

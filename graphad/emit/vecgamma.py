@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 from graphad.emit.real import DOUBLE, Pair, Real
-from graphad.emit.vecmath import BODIES, log, log1p, numbers, polynomial, sin_and_cos
+from graphad.emit.vecmath import BODIES, log, log1p, numbers, polynomial
+from graphad.emit.vectrig import sin_and_cos
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 FAR = 10.0  # from here on eight terms of a series are enough

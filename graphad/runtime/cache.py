@@ -24,8 +24,8 @@ MAGIC = b"graphad2"
 
 MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "analysis.py",
            "build.py", "functions.py")  # fmt: skip
-BODIES = ("real.py", "vecmath.py", "vecspecial.py", "vecgamma.py", "wide.py", "coefficients.py",
-          "philox.py")  # fmt: skip
+BODIES = ("target.py", "source.py", "real.py", "vecmath.py", "vectrig.py", "vecspecial.py",
+          "vecgamma.py", "wide.py", "coefficients.py", "philox.py")  # fmt: skip
 
 
 @lru_cache(maxsize=16)

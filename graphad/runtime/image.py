@@ -13,6 +13,7 @@ import numpy as np
 
 from graphad.emit.kernel import SPLIT_WORK, Inner, Kernel
 from graphad.emit.source import KernelSource, quick
+from graphad.emit.target import host
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import products
@@ -320,7 +321,7 @@ class Scope:
 
 def threads_for(parallel) -> int:
     """How many threads one kernel may use: GRAPHAD_NUM_THREADS, or the cores of this process."""
-    if parallel is False:
+    if parallel is False or not host().threads:
         return 1
     chosen = os.environ.get("GRAPHAD_NUM_THREADS", "")
     if chosen.isdigit():

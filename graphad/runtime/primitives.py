@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphad.emit import philox, vecgamma, vecmath, vecspecial
+from graphad.emit import philox, vecgamma, vecmath, vecspecial, vectrig
 from graphad.emit.loops import BLOCK
 from graphad.emit.real import on_cuda
 from graphad.emit.target import target_of
@@ -33,7 +33,8 @@ class Primitive:
     build: Callable[..., Any]
 
 
-assert vecspecial.BODIES is vecgamma.BODIES is vecmath.BODIES  # they add their own there
+# They add their own there.
+assert vecspecial.BODIES is vecgamma.BODIES is vectrig.BODIES is vecmath.BODIES
 
 
 class _Words(dict[str, Primitive]):
