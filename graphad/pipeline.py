@@ -9,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
-from graphad.emit.cpu import write_loop
-from graphad.emit.device import write_device_loop
-from graphad.emit.device_nests import write_device_nest
+from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
-from graphad.emit.nests import write_nest
-from graphad.emit.routines import routine
-from graphad.emit.small import Straight, matrices_each, straight, straight_each, takes, takes_each
-from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
-from graphad.emit.small_loop import straight_loop, takes_loop
-from graphad.emit.target import host
+from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
@@ -30,18 +22,22 @@ from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
 from graphad.lower.program import (
     Choice,
-    Loop,
-    Nest,
     Program,
     Repeat,
-    Routine,
-    Strips,
     check_program,
 )
 from graphad.lower.steps import steps
+from graphad.lower.straight import (
+    Straight,
+    straight,
+    straight_each,
+    straight_loop,
+    takes,
+    takes_each,
+    takes_loop,
+)
 from graphad.lower.strips import strips
 from graphad.ops.cost import operations
-from graphad.ops.factor import is_small
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.rewrite.lookups import look_up_later
 from graphad.rewrite.products import reassociate
@@ -159,34 +155,16 @@ class Lowered:
         """The fused program with its memory plan."""
         return lowered(self.graph, self.stages.__setitem__, self.device)
 
+    @property
+    def target(self) -> Target:
+        """What kernels are for."""
+        return CUDA if self.device == "cuda" else host()
+
     @cached_property
-    def kernels(self) -> list[Kernel | Inner | None]:
+    def kernels(self) -> Kernels:
         """One kernel a region, those of its programs if it has some; None for library calls."""
         with timed("emit"):
-            return self._kernels(self.program)
-
-    def _kernels(self, program: Program, by_rows: bool = False) -> list[Kernel | Inner | None]:
-        found: list[Kernel | Inner | None] = []
-        for region in program.regions:
-            kernel = getattr(region, "kernel", None)
-            if isinstance(region, Loop) and self.device == "cuda":
-                kernel = write_device_loop(region, program.buffers)
-            elif isinstance(region, Nest) and self.device == "cuda":
-                kernel = write_device_nest(region, program.buffers)
-            elif isinstance(region, Loop):
-                kernel = write_loop(region, program.buffers, host(), by_rows)
-            elif isinstance(region, Nest):
-                kernel = write_nest(region, program.buffers, host())
-            elif isinstance(region, (Repeat, Choice, Strips)):
-                rows = isinstance(region, Strips)
-                kernel = Inner(tuple(self._kernels(p, rows) for p in region.inner))
-            elif isinstance(region, Routine):
-                small = region.name in WRITTEN_OUT and is_small(region.inputs[0], region.inputs[-1])
-                kernel = matrices_each(region) if small else routine(region)
-            if self.fastmath and isinstance(kernel, Kernel):
-                kernel = replace(kernel, source=kernel.source.with_facts(fastmath=True))
-            found.append(kernel)
-        return found
+            return kernels_of(self.program, self.target, self.fastmath)
 
     @property
     def source(self) -> str:

@@ -14,5 +14,5 @@ os.environ.setdefault(
 def regime(request, monkeypatch):
     """Run a test in straight-line code and in fused loops."""
     if request.param == "large":
-        monkeypatch.setattr("graphad.emit.small.MOST_WORK", -1)
+        monkeypatch.setattr("graphad.lower.straight.MOST_WORK", -1)
     return request.param

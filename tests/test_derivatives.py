@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
-from graphad.emit.small import Straight
+from graphad.lower.straight import Straight
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from numba import types
 from numba.extending import intrinsic
 
 import graphad as ga
-from graphad.emit.loops import BLOCK
 from graphad.emit.source import FULL, KernelSource
 from graphad.emit.target import host
+from graphad.lower.order import BLOCK
 from graphad.runtime import image
 from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
 from graphad.runtime.primitives import WORDS

@@ -14,8 +14,8 @@ from random_programs import TABLE_BINARY, TABLE_UNARY, programs
 
 import graphad as ga
 from graphad import pipeline
-from graphad.emit.small import takes
 from graphad.graph import Graph, check
+from graphad.lower.straight import takes
 from graphad.op import TABLE
 from graphad.pipeline import GRAPH_PASSES, LARGE_PASSES
 from graphad.reference import evaluate
@@ -115,7 +115,7 @@ def test_passes(program):
 @settings(max_examples=100, **QUIET)
 @given(programs(), st.booleans())
 def test_compiled(program, large):
-    import graphad.emit.small as small
+    import graphad.lower.straight as small
 
     run, arrays = program
     before = small.MOST_WORK

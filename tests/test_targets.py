@@ -12,8 +12,10 @@ import pytest
 from objects import undefined
 
 import graphad as ga
+from graphad.emit.emission import kernels_of
 from graphad.emit.source import Facts, KernelSource
 from graphad.emit.target import CUDA, Module, cpu, host, masked
+from graphad.lower.straight import StraightLoop
 from graphad.runtime import build, cache, executor, gate, nvvm
 from graphad.runtime.image import all_kernels
 
@@ -162,6 +164,29 @@ def test_sources_that_may_fail_say_so():
         assert source.facts.fails or not status, source.code
         seen.add(source.facts.fails)
     assert seen == {True, False}
+
+
+def test_a_program_is_lowered_once_and_emitted_for_every_target():
+    """What is lowered holds no source, prints, and is left as it is by the emission."""
+    for name in PROGRAMS:
+        f, args = PROGRAMS[name]
+        program = ga.function(f).lower(*args).program
+        shown = str(program)
+        assert "def kernel" not in shown and "load_f8" not in shown
+        for target in (host(), masked("-avx"), PLATFORMS["arm64-apple-macosx"]):
+            assert len(kernels_of(program, target)) == len(program.regions)
+        assert str(program) == shown
+    small = str(ga.function(lambda x: np.sin(x[0]) * x[1]).lower(np.ones(2)).program)
+    assert "straight-line, p0 = b0, p1 = b1" in small and "v2 = sin(v0)" in small, small
+
+
+def test_steps_of_small_bodies_print():
+    def body(c, row):
+        return np.sin(c) + row, c * 2.0
+
+    program = ga.function(lambda x: ga.scan(body, x[0], x)).lower(np.ones((50, 2))).program
+    assert any(isinstance(r, StraightLoop) for r in program.regions)
+    assert "straight-line 50 times" in str(program) and "sin(c0_0)" in str(program)
 
 
 def test_modules_of_other_makers_are_for_this_cpu():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
-from graphad.emit.small import takes_each
+from graphad.lower.straight import takes_each
 from graphad.lower.unbatch import unbatched
 from graphad.reference import evaluate
 

@@ -19,7 +19,6 @@ from graphad.emit.kernel import (
     identity,
 )
 from graphad.emit.loops import (
-    BLOCK,
     has_long,
     in_registers,
     lanes_of,
@@ -32,6 +31,7 @@ from graphad.emit.source import quick
 from graphad.emit.target import Target
 from graphad.emit.writer import BAD_INDEX, LoopWriter
 from graphad.errors import NOWHERE
+from graphad.lower.order import BLOCK
 from graphad.lower.program import CHUNKED, Buffer, Loop, Statement, Store
 from graphad.lower.sums import columns_of, matrix_and_vector
 from graphad.ops.cost import cost_of_moving

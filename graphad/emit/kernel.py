@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.loops import LONGEST_UNROLLED, start_of
+from graphad.emit.loops import LONGEST_UNROLLED
 from graphad.emit.source import Facts, KernelSource
 from graphad.errors import NOWHERE, Where
+from graphad.lower.order import start_of
 from graphad.op import find
 
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphad.emit.target import Target
+from graphad.lower.order import in_order, start_of
 from graphad.lower.program import CHUNKED, STEP, Affine, Loop, Statement, Store
 from graphad.ops.cost import LONG
 
@@ -18,8 +18,6 @@ SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis
 MOST_STATEMENTS = 400
 VECTOR = 64  # bytes
 MOST_LONG = 16  # times that long arithmetic may be written out
-BLOCK = 256  # values that are reduced together
-LANES = (32, 8)  # so many at a time, as long as there are so many
 # Vectors that a sum of rows has at most to stay in registers, of 32 and of 16.
 IN_REGISTERS = {512: 16, 256: 8, 128: 8}
 TILES = (8, 10, 12, 5, 4)  # points of a tile, the first that divides
@@ -83,19 +81,6 @@ def _with_inner(loop: Loop) -> Loop:
     body = tuple(replace(s, at=wider(s.at)) for s in loop.body)
     stores = tuple(replace(s, at=wider(s.at), axes=(0, 1) if s.axes else ()) for s in loop.stores)
     return Loop((*loop.space, 1), body, stores, loop.where)
-
-
-def start_of(reduce: str, dtype: np.dtype) -> Any:
-    """What a reduction starts from."""
-    if reduce in ("sum", "scan", "prod"):
-        return float(reduce == "prod") if dtype.kind == "f" else int(reduce == "prod")
-    lowest = reduce in ("max", "argmax")
-    if dtype.kind == "f":
-        return -math.inf if lowest else math.inf
-    if dtype.kind == "b":
-        return not lowest
-    limits = np.iinfo(dtype)
-    return int(limits.min if lowest else limits.max)
 
 
 def unrolled(loop: Loop, keep: int = 0, totals: bool = False) -> Loop:
@@ -253,25 +238,6 @@ def _split(loop: Loop, axis: int, size: int) -> Loop:
     body = tuple(replace(s, at=moved(s.at)) for s in loop.body)
     stores = tuple(replace(s, at=moved(s.at)) for s in loop.stores)
     return Loop((*space, size), body, stores, loop.where)
-
-
-def in_order(items: list, step: Callable[[Any, Any], Any], total: Any) -> Any:
-    """The items of a block combined in the order of sums (docs/design.md, "Sums"), onto a total if
-    that is not None."""
-    for width in LANES:
-        wide = len(items) // width * width
-        if wide:
-            lanes = items[:width]
-            for k in range(width, wide, width):
-                lanes = list(map(step, lanes, items[k : k + width]))
-            while len(lanes) > 1:
-                half = len(lanes) // 2
-                lanes = list(map(step, lanes[:half], lanes[half:]))
-            total = lanes[0] if total is None else step(total, lanes[0])
-        items = items[wide:]
-    for item in items:
-        total = item if total is None else step(total, item)
-    return total
 
 
 def in_registers(count: int, dtype: np.dtype, target: Target) -> bool:

@@ -8,8 +8,8 @@ element, the last one of the piece that has a weight is taken.
 from __future__ import annotations
 
 from graphad.emit.kernel import Kernel, code_of
-from graphad.emit.loops import BLOCK
 from graphad.emit.routines import by_rows, declare
+from graphad.lower.order import BLOCK
 from graphad.lower.program import Routine
 from graphad.ops.random import LOW, PASSED, PIECE
 from graphad.spec import size_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -68,7 +69,7 @@ class Module(ir.Module):
         if target.triple:
             self.triple = target.triple
         if target.windows:  # a mark of code with floats, for a C library that is linked
-            mark = ir.GlobalVariable(self, ir.IntType(32), "_fltused")
+            mark: Any = ir.GlobalVariable(self, ir.IntType(32), "_fltused")
             mark.linkage, mark.initializer = "weak_odr", ir.Constant(ir.IntType(32), 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphad.errors import NOWHERE, Where
 from graphad.lower.program import Choice, Loop, Nest, Product, Program, Repeat, Routine, loops_of
+from graphad.lower.straight import Straight, StraightLoop
 from graphad.op import TABLE
 from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
@@ -77,12 +78,13 @@ def _region_costs(program: Program, total: Any) -> Iterator[RegionCost]:
             moved = moved + program.buffers[b].bytes
         work = rest if known is None else total if len(found) == 1 else known
         what = getattr(region, "name", "") or type(region).__name__.lower()
+        what = "straight" if isinstance(region, StraightLoop) else what
         yield RegionCost(what, region.where, work, moved)
 
 
 def operations_of(region) -> Any:
     """The additions that a region is worth; None for straight-line code, which its graph tells."""
-    if hasattr(region, "kernel"):
+    if isinstance(region, (Straight, StraightLoop)):
         return None
     if isinstance(region, Product):
         return 2 * region.m * region.n * region.k * region.batch

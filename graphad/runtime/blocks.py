@@ -10,8 +10,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from graphad.emit.loops import BLOCK, LANES
 from graphad.emit.target import Module, Target
+from graphad.lower.order import BLOCK, LANES
 from graphad.runtime.instructions import I32, I64, STORED, counted, element, number
 
 

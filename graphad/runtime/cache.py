@@ -15,9 +15,9 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from graphad.emit.loops import BLOCK, LANES
 from graphad.emit.source import KernelSource
 from graphad.emit.target import Target, host
+from graphad.lower.order import BLOCK, LANES
 
 MAGIC = b"graphad2"
 

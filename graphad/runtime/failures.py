@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.small_linalg import NAMES as WRITTEN_OUT
 from graphad.errors import (
     NOWHERE,
     GraphIndexError,
@@ -16,6 +15,7 @@ from graphad.errors import (
     explain,
 )
 from graphad.graph import Graph
+from graphad.lower.scalar_linalg import NAMES as WRITTEN_OUT
 from graphad.runtime import executor
 
 LINALG = {

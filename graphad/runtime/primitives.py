@@ -16,9 +16,9 @@ from typing import Any
 from llvmlite import ir
 
 from graphad.emit import philox, vecgamma, vecmath, vecspecial, vectrig
-from graphad.emit.loops import BLOCK
 from graphad.emit.real import on_cuda
 from graphad.emit.target import target_of
+from graphad.lower.order import BLOCK
 from graphad.runtime import functions
 from graphad.runtime.blocks import KINDS, columns_function, reduction, rows_function
 from graphad.runtime.instructions import I32, I64, STORED, declared, element, number

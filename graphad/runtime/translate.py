@@ -17,10 +17,10 @@ from typing import Any
 from llvmlite import ir
 
 from graphad.emit import wide
-from graphad.emit.loops import BLOCK
 from graphad.emit.real import FORMATS, Real, keep_vector_forms, on_cuda
 from graphad.emit.source import KernelSource
 from graphad.emit.target import Module, Target
+from graphad.lower.order import BLOCK
 from graphad.runtime.analysis import plain_names, vector_loops, with_loop_options
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
 from graphad.runtime.primitives import WORDS, Primitive, scopes

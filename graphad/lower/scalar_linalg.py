@@ -1,4 +1,4 @@
-"""Solves and factorisations of small matrices as straight-line code: elimination written out.
+"""Solves and factorisations of small matrices as lists of scalars: elimination written out.
 
 Rows are exchanged by selects, so that batches are vectorised; a pivot of 0 is noted, and the kernel
 returns the status of it when it is done.
@@ -14,6 +14,10 @@ from graphad.graph import Graph, Node
 from graphad.ops.factor import SMALL
 
 SINGULAR, NOT_POSITIVE = 5, 6  # statuses, see runtime/executor.py
+TRUTH = np.dtype("?")
+# Operations beside those of the table.
+OVER, LESS, CHOOSE, ROOT = "a / b", "a - b * c", "a ? b : c", "root of a"
+LARGER, EQUAL, NOT_ABOVE = "|a| > |b|", "a == b", "not a > b"
 NAMES = ("solve", "small_solve", "lu", "cholesky", "triangular_solve")
 
 
@@ -35,36 +39,37 @@ def work_of(graph: Graph, node: Node) -> int:
 
 
 class Elimination:
-    """Arithmetic on names of scalars, in the straight-line code being written."""
+    """Arithmetic on scalars, in the list of scalars being made."""
 
     def __init__(self, straightener, node: Node):
         self.s, self.where = straightener, node.where
         spec = node.spec if not isinstance(node.spec, tuple) else node.spec[0]
         self.dtype = spec.dtype
 
-    def text(self, x) -> str:
-        """A scalar as source."""
-        return self.s.text(x, self.dtype)
-
-    def name(self, text: str) -> str:
-        """The variable with this value."""
-        return self.s.name(text, self.where)
+    def put(self, op: str, *args, result=None, dtype=None):
+        """The scalar of an operation."""
+        terms = [self.s.term(a, dtype or self.dtype) for a in args]
+        return self.s.put(op, terms, result or self.dtype, self.where)
 
     def less(self, a, b, c):
         """a - b c."""
-        return self.name(f"{self.text(a)} - {self.text(b)} * {self.text(c)}")
+        return self.put(LESS, a, b, c)
 
     def over(self, a, b):
         """a / b."""
-        return self.name(f"{self.text(a)} / {self.text(b)}")
+        return self.put(OVER, a, b)
 
-    def choose(self, condition, a, b):
+    def choose(self, condition, a, b, dtype=None):
         """condition ? a : b."""
-        return self.name(f"({self.text(a)} if {condition} else {self.text(b)})")
+        return self.put(CHOOSE, condition, a, b, result=dtype, dtype=dtype)
 
-    def note(self, condition: str, status: int):
+    def test(self, op: str, a, b):
+        """Whether it holds."""
+        return self.put(op, a, b, result=TRUTH)
+
+    def note(self, condition, status: int):
         """Let the kernel return a status where a condition holds."""
-        self.s.checks.append((self.name(condition), status))
+        self.s.checks.append((condition, status))
 
     def pivoted(self, a, others: list[Any], order=None):
         """Eliminate below the diagonal, rows exchanged for the largest pivot: the multipliers take
@@ -73,19 +78,18 @@ class Elimination:
         n, integer = len(a), np.dtype("i8")
         for k in range(n):
             for r in range(k + 1, n):
-                swap = self.name(f"abs({self.text(a[r, k])}) > abs({self.text(a[k, k])})")
+                swap = self.test(LARGER, a[r, k], a[k, k])
                 for m in [a, *others]:
                     for j in range(m.shape[1]):
                         top, low = m[k, j], m[r, j]
                         m[k, j], m[r, j] = self.choose(swap, low, top), self.choose(swap, top, low)
                 if order is not None:
-                    top, low = (self.s.text(order[i, 0], integer) for i in (k, r))
-                    order[k, 0] = self.name(f"({low} if {swap} else {top})")
-                    order[r, 0] = self.name(f"({top} if {swap} else {low})")
+                    top, low = order[k, 0], order[r, 0]
+                    order[k, 0] = self.choose(swap, low, top, integer)
+                    order[r, 0] = self.choose(swap, top, low, integer)
             for r in range(k + 1, n):
                 # Of a column of zeros nothing is left to eliminate.
-                pivot = self.text(a[k, k])
-                zero = self.name(f"{pivot} == {self.text(0)}")
+                zero = self.test(EQUAL, a[k, k], 0)
                 safe = self.choose(zero, 1, a[k, k])
                 a[r, k] = self.over(a[r, k], safe)
                 for j in range(k + 1, n):
@@ -105,11 +109,11 @@ class Elimination:
     def checked(self, a):
         """Note zeros on the diagonal."""
         for k in range(len(a)):
-            self.note(f"{self.text(a[k, k])} == {self.text(0)}", SINGULAR)
+            self.note(self.test(EQUAL, a[k, k], 0), SINGULAR)
 
 
 def written(straightener, node: Node, args: list[Any]):
-    """The results of an operation, as arrays of names."""
+    """The results of an operation, as arrays of scalars."""
     e = Elimination(straightener, node)
     a = np.array(args[0], object)
     if node.op.name == "lu":
@@ -143,12 +147,12 @@ def _lu(e: Elimination, a):
 
 
 def _cholesky(e: Elimination, a):
-    n, code = len(a), "f8" if e.dtype.itemsize == 8 else "f4"
+    n = len(a)
     for j in range(n):
         for k in range(j):
             a[j, j] = e.less(a[j, j], a[j, k], a[j, k])
-        e.note(f"not ({e.text(a[j, j])} > {e.text(0)})", NOT_POSITIVE)
-        a[j, j] = e.name(f"sqrt_{code}({e.text(a[j, j])})")
+        e.note(e.test(NOT_ABOVE, a[j, j], 0), NOT_POSITIVE)
+        a[j, j] = e.put(ROOT, a[j, j])
         for i in range(j + 1, n):
             for k in range(j):
                 a[i, j] = e.less(a[i, j], a[i, k], a[j, k])
