@@ -87,6 +87,11 @@ def test_vectors_of_every_width_are_sound(changes, bits):
             module.verify()
 
 
+def test_features_without_a_sign_are_refused():
+    with pytest.raises(ValueError, match=r"(?s)got: .*avx512f.*-avx512f"):
+        masked("-avx, avx512f")
+
+
 RUN = """
 import numpy as np, graphad as ga
 from graphad.emit.target import host

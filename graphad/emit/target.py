@@ -14,6 +14,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from graphad.errors import explain
+
 
 @dataclass(frozen=True)
 class Target:
@@ -86,10 +88,17 @@ def host() -> Target:
 
 def masked(changes: str) -> Target:
     """This CPU with features added (`+`) and taken away (`-`)."""
-    found = llvm.get_host_cpu_features()
-    features = found.flatten()
-    if changes:  # behind the others: what needs a feature that is taken away goes with it
-        features = f"{features},{changes.replace(' ', '')}"
+    features = llvm.get_host_cpu_features().flatten()
+    wanted = [c.strip() for c in changes.split(",") if c.strip()]
+    wrong = [c for c in wanted if c[0] not in "+-"]
+    if wrong:
+        raise ValueError(explain(
+            "GRAPHAD_CPU_FEATURES", "a feature is neither added nor taken away",
+            expected="names of LLVM's with + or - before each, such as -avx512f,-avx2",
+            got=wrong[0], fix=f"+{wrong[0]} or -{wrong[0]}",
+        ))  # fmt: skip
+    # Behind the others: what needs a feature that is taken away goes with it.
+    features = ",".join([features, *wanted])
     return cpu("", llvm.get_host_cpu_name(), features)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 def report() -> str:
     """Versions, BLAS, threads, cache folder and CPU features, a line each."""
     import llvmlite
-    import llvmlite.binding as llvm
     import networkx
     import numba
     import numpy
@@ -18,13 +17,15 @@ def report() -> str:
     import sympy
 
     import graphad
+    from graphad.emit.target import host
     from graphad.runtime import cache
     from graphad.runtime.gate import supported
     from graphad.runtime.image import threads_for
 
     folder = cache.folder()
-    features = llvm.get_host_cpu_features()
-    wanted = [n for n in ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon") if features.get(n)]
+    has = host().features.split(",")
+    known = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon")
+    features = [n for n in known if f"+{n}" in has and f"-{n}" not in has]
     config: Any = scipy.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
     rows = {
@@ -38,7 +39,7 @@ def report() -> str:
         "BLAS": f"{blas.get('name')} {blas.get('version')} (through scipy)",
         "threads": f"{threads_for('auto')} for long loops, of {os.cpu_count()} cores",
         "calls": "native" if supported() else "through Python: objects lie otherwise in memory",
-        "CPU": f"{llvm.get_host_cpu_name()}: {', '.join(wanted)}",
+        "CPU": f"{host().cpu}: {', '.join(features)}; vectors of {host().bits} bits",
         "GPU": _gpu(),
         "cache": f"{folder} ({len(cache.listed())} files)" if folder else "none: memory only",
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,11 +32,13 @@ class Term:
     __slots__ = ()
 
 
-@dataclass(frozen=True)
 class Ref(Term):
-    """The scalar of this number."""
+    """The scalar of this number; there is one of each."""
 
-    id: int
+    __slots__ = ("id",)
+
+    def __init__(self, number: int):
+        self.id = number
 
     def __str__(self):
         return f"v{self.id}"
@@ -49,7 +51,7 @@ class Literal(Term):
 
     def __init__(self, value, dtype):
         self.value, self.dtype = value, dtype
-        self.key = (repr(value), dtype)
+        self.key = (repr(value), dtype.num)
 
     def __eq__(self, other):
         return isinstance(other, Literal) and self.key == other.key
@@ -71,8 +73,7 @@ class Given(Term):
         return self.name
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One scalar. `operand`: the dtype that an operation of the table is for. A load is `at` (the
     number of the pointer, elements of its rows or 0, the element)."""
 
@@ -93,8 +94,7 @@ class Scalar:
         return f"v{self.id} = {self.op}({inside})"
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(NamedTuple):
     """A store of a term: number of the pointer, elements of its rows or 0, the element."""
 
     pointer: int
@@ -144,7 +144,7 @@ class Straightener:
 
     def put(self, op: str, args, result, where: Where, operand=None, at: tuple = ()) -> Ref:
         """The scalar that is this operation of terms; equal ones are computed once."""
-        key = (op, *args, result, at)
+        key = (op, *args, result.num, at)
         found = self.known.get(key)
         if found is None:
             found = self.known[key] = Ref(len(self.scalars))
