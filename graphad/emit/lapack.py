@@ -63,7 +63,7 @@ def _cholesky(region: Routine) -> Kernel:
             fill_zero(to + (r * n + r + 1) * {item}, (n - r - 1) * {item})
 """
     )
-    return _kernel(region, body, (a.shape[-1],), size_of(a.shape[:-2]))
+    return _kernel(region, _guarded(body, a.shape[-1]), (a.shape[-1],), size_of(a.shape[:-2]))
 
 
 # Of x^T a^T = b^T, with a^T as LAPACK reads a: `n` rows and columns of a, `m` columns of b.

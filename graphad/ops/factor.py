@@ -257,7 +257,7 @@ SMALL = 6  # rows of matrices whose factorisations and solves are written out
 def is_small(spec: Spec, right: Spec | None = None) -> bool:
     """Whether matrices are so small, and columns on the right so few, that they are written out."""
     n, columns = spec.shape[-1], 0 if right is None else right.shape[-1]
-    few = isinstance(columns, int) and columns <= 2 * SMALL
+    few = isinstance(columns, int) and columns <= 2 * SMALL and 0 not in spec.shape
     return few and isinstance(n, int) and 0 < n <= SMALL and n == spec.shape[-2]
 
 
@@ -282,13 +282,9 @@ def _inverse_trace(t, value, a, factors, order):
 
 def _pinv_rule(t, p, a):
     """G. H. Golub and V. Pereyra (1973), (4.12), for matrices of constant rank."""
-    out = -product(p, product(t, p))
-    m, n = a.shape[-2:]
     pt, tt = swapped(p), swapped(t)
-    if m > n:
-        return out + product(product(p, pt), tt - product(tt, product(a, p)))
-    rest = tt - product(p, product(a, tt))
-    return out + product(rest, product(pt, p))
+    out = product(product(p, pt), tt - product(tt, product(a, p))) - product(p, product(t, p))
+    return out + product(tt - product(p, product(a, tt)), product(pt, p))
 
 
 RULES: dict[str, Any] = {

@@ -148,6 +148,8 @@ THETA = 5.371920351148152
 def expm(a) -> Value:
     """The matrix exponential, by scaling and squaring with Padé's approximant of degree 13."""
     x = matrix("expm", a, square=True)
+    if 0 in x.shape:
+        return x
     size = amax(sum_(apply("abs", _constant(x)), axis=-2), axis=None)  # the largest of a batch
     times = apply("ceil", apply("log2", apply("maximum", size / THETA, 1.0)))
     times = apply("minimum", times, float(MOST_SQUARINGS))

@@ -215,19 +215,33 @@ def svdvals(x, /):
     return svd(x, compute_uv=False)
 
 
-@public(np.linalg.pinv, examples=["f(A34)", "f(A43)", "f(A242)"])
-def pinv(a, rcond=None, hermitian=False, *, rtol=None):
-    """As np.linalg.pinv; the derivative is that of matrices of the same rank."""
+NUMPYS_CUTOFF = 1e-15  # of np.linalg.pinv, in float32 too
+
+
+@public(np.linalg.pinv, examples=["f(A34)", "f(A43)", "f(A242)", "f(A34, rtol=None)"])
+def pinv(a, rcond=None, hermitian=False, *, rtol=np._NoValue):
+    """As np.linalg.pinv, with its cutoff; the derivative is that of matrices of the same rank."""
     x = matrix("pinv", a)
-    return _pinv(x, rcond if rcond is not None else rtol)
-
-
-def _pinv(x: Value, rcond) -> Value:
+    if rcond is not None and rtol is not np._NoValue:
+        raise ShapeError("pinv", "rtol and rcond are two names of one cutoff", expected="one",
+                         got=f"rcond={rcond}, rtol={rtol}", fix="leave out rcond")  # fmt: skip
     if rcond is None:
-        rcond = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+        rcond = NUMPYS_CUTOFF if rtol is np._NoValue else rtol
+    rcond = rounding(x) if rcond is None else rcond
+    return pinv_above(x, amax(factor.svd(_constant(x))[1], axis=-1, initial=0.0) * rcond)
+
+
+def rounding(x: Value) -> float:
+    """What a singular value may be by rounding alone, relative to the largest."""
+    require_static("the cutoff of singular values", x.shape[-2:])
+    return max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+
+
+def pinv_above(x: Value, cutoff) -> Value:
+    """The pseudoinverse with singular values up to `cutoff` (one a matrix) taken as 0."""
     u, s, vh = factor.svd(_constant(x))
-    cutoff = amax(s, axis=-1, keepdims=True) * rcond
-    inverse = select(s > cutoff, 1.0 / select(s > cutoff, s, 1.0), 0.0)
+    large = s > reshape(cutoff, (*cutoff.shape, 1))
+    inverse = select(large, 1.0 / select(large, s, 1.0), 0.0)
     out = product(swapped(vh) * row(inverse, vh.shape[-1]), swapped(u))
     return factor.attached(_constant(out), x, rule="pinv")
 
@@ -241,10 +255,16 @@ def lstsq(a, b, rcond=None):
     vectors = y.ndim == 1
     y = reshape(y, (y.shape[0], 1)) if vectors else y
     m, n = x.shape
-    tolerance = max(m, n) * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    # NumPy computes in float64, and a negative rcond is the rounding of it.
+    eps = float(np.finfo("f8").eps)
+    if rcond is None:
+        rcond = max(m, n) * eps
+    elif isinstance(rcond, (int, float)) and rcond < 0:
+        rcond = eps
     s = factor.svd(x)[1]
-    rank = sum_(s > amax(s) * tolerance)
-    out = matmul(_pinv(x, tolerance), y)
+    cutoff = amax(_constant(s), initial=0.0) * rcond
+    rank = sum_(convert(s > cutoff, "i4"), dtype="i4")
+    out = matmul(pinv_above(x, cutoff), y)
     residuals = sum_((matmul(x, out) - y) ** 2, axis=0)
     if m <= n:
         residuals = index(residuals, slice(0, 0))
@@ -299,18 +319,22 @@ def multi_dot(arrays, *, out=None):
     return values[0]
 
 
+def _largest(x: Value, axis, keepdims=False) -> Value:
+    return amax(x, axis, keepdims=keepdims, initial=0.0 if 0 in x.shape else None)
+
+
 def _matrix_norm(x: Value, ord, axes, keepdims) -> Value:
     """Norms of matrices that are not the Frobenius norm."""
     if ord in (1, -1, np.inf, -np.inf):
         inner, outer = axes if ord in (1, -1) else axes[::-1]
         sums = sum_(apply("abs", x), axis=inner, keepdims=True)
-        pick = amax if ord in (1, np.inf) else amin
+        pick = _largest if ord in (1, np.inf) else amin
         out = pick(sums, axis=(inner, outer) if keepdims else outer, keepdims=True)
         return (
             out if keepdims else reshape(out, [d for k, d in enumerate(x.shape) if k not in axes])
         )
     s = factor.svd(moveaxis(x, axes, (-2, -1)))[1]
-    by_values = {2: amax, -2: amin, "nuc": sum_}
+    by_values = {2: _largest, -2: amin, "nuc": sum_}
     if ord not in by_values:
         raise NotCoveredError("linalg.norm", f"there is no matrix norm ord={ord!r}",
                               expected="None, 'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
@@ -335,6 +359,6 @@ def linalg_norm(x, ord=None, axis=None, keepdims=False):
     axes = tuple(range(v.ndim)) if axis is None else axis
     axes = axes if isinstance(axes, tuple) else (axes,)
     axes = tuple(a % v.ndim for a in axes)
-    if len(axes) == 2 and ord not in (None, "fro"):
+    if len(axes) == 2 and ord not in (None, "fro", "f"):
         return _matrix_norm(v, ord, axes, keepdims)
     return norm(v, ord, axis, keepdims)
