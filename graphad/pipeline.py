@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.diff.limits import limits
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
 from graphad.emit.device import write_device_loop
 from graphad.emit.device_nests import write_device_nest
@@ -66,7 +67,7 @@ class Pass:
     check: Callable[[Any], Any]
 
 
-GRAPH_PASSES = (Pass("simplify", simplify, check),)
+GRAPH_PASSES = (Pass("limits", limits, check), Pass("simplify", simplify, check))
 LARGE_PASSES = (
     Pass("reassociate", reassociate, check),
     Pass("look up later", look_up_later, check),
