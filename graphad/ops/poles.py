@@ -15,7 +15,7 @@ import numpy as np
 from graphad.op import Op, register
 from graphad.ops.array import iota
 from graphad.ops.scalar import scale
-from graphad.ops.value import Value, add, apply, batch_by_repeating, convert, full, select
+from graphad.ops.value import Value, add, all_batched, apply, convert, full, select
 from graphad.spec import Spec
 
 # Of what is 0 up to rounding: so many roundings of the largest value, times the number of rows.
@@ -34,13 +34,21 @@ def pole(x: Value) -> Value:
     return add(x, "pole", [x])
 
 
-# c, where 1 / difference is c / eps: a change of the difference adds -(c / eps)^2 times it.
+# c, where 1 / difference is c / eps (or eps^2, by `order`): its derivative is that of the inverse.
 register(
     Op("polar", "linearised", lambda specs, params: Spec(specs[0].shape, specs[0].dtype),
        lambda arrays, params, spec: np.asarray(arrays[0]), arity=2, lowering="view",
-       jvp=lambda tangents, args, out, params: -pole(scale(tangents[1], out * out)),
-       batch=batch_by_repeating("polar"))
+       jvp=lambda tangents, args, out, params: _polar_jvp(tangents[1], out, params["order"]),
+       batch=lambda args, batched, size, params: add(
+           args[0], "polar", all_batched(args, batched, size), **params))
 )  # fmt: skip
+
+
+def _polar_jvp(t: Value, out: Value, order: int) -> Value:
+    change = -scale(t, out * out)
+    for _ in range(order):
+        change = pole(change)
+    return change
 
 
 # Which result of a decomposition the formal number moves; whether its values fall.
@@ -63,11 +71,11 @@ def rounding_of(values: Value) -> Value:
                axes=tuple(range(bound.ndim)))  # fmt: skip
 
 
-def inverse(difference: Value, zero: Value, moved: Value) -> tuple[Value, Value]:
+def inverse(difference: Value, zero: Value, moved: Value, order: int = 1) -> tuple[Value, Value]:
     """(the inverse of a difference, what to take the pole of): where `zero` holds it is
-    eps times `moved`, and nothing at all where that is 0, too."""
+    eps^order times `moved`, and nothing at all where that is 0, too."""
     regular = select(zero, 0.0, 1.0 / select(zero, 1.0, difference))
     none = moved == 0.0
     singular = select(none, 0.0, 1.0 / select(none, 1.0, moved))
     singular = select(zero, singular, full(singular, 0.0))
-    return regular, add(singular, "polar", [singular, difference])
+    return regular, add(singular, "polar", [singular, difference], order=order)
