@@ -41,6 +41,7 @@ BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 SINGULAR, NOT_POSITIVE, NOT_CONVERGED = 5, 6, 7  # of linear algebra, see emit/lapack.py
 FOREIGN = 8  # a foreign function raised
 BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # of draws, see emit/sampling.py
+NOT_REAL = 12  # of functions of matrices
 
 PREPARE_SOURCE = f"""{CONTROL}\
 def kernel(table, start, stop):
