@@ -20,7 +20,7 @@ from graphad.ops.factor import (
     solved,
 )
 from graphad.ops.numpy_shape import concatenate
-from graphad.ops.poles import direction, inverse, pole, rounding_of
+from graphad.ops.poles import direction, inverse, near_of, pole, rounding_of
 from graphad.ops.value import Value, add, apply, broadcast, select
 from graphad.spec import Spec
 
@@ -60,7 +60,8 @@ def _inverse_gaps(w):
     real, imag = ((row(part, n) - column(part, n)) * unit for part in w)
     moved = direction(w[0], False)
     moved = (row(moved, n) - column(moved, n)) * unit
-    equal = apply("hypot", real, imag) <= column_of(bound, unit) * unit
+    near = apply("minimum", row(size, n), column(size, n)) * near_of(size)
+    equal = apply("hypot", real, imag) <= apply("maximum", column_of(bound, unit), near) * unit
     both = inverse(real * real + imag * imag, equal, moved * moved, order=2)
     return [(real * one * unit, -(imag * one * unit)) for one in both]
 

@@ -17,7 +17,7 @@ from graphad.op import Op, register
 from graphad.ops.array import gather, iota, total, transpose
 from graphad.ops.control import picks
 from graphad.ops.linalg import contract
-from graphad.ops.poles import direction, inverse, pole, rounding_of
+from graphad.ops.poles import direction, inverse, near_of, pole, rounding_of
 from graphad.ops.scalar import scale
 from graphad.ops.value import (
     Value,
@@ -286,13 +286,13 @@ def _inverse_trace(t, value, a, factors, order):
 def _pinv_rule(t, p, a):
     """G. H. Golub and V. Pereyra (1973), (4.12), for matrices of constant rank."""
     pt, tt = swapped(p), swapped(t)
-    out = product(product(p, pt), tt - product(tt, product(a, p))) - product(p, product(t, p))
-    return out + product(tt - product(p, product(a, tt)), product(pt, p))
+    # In an order in which matrices of 1e-20 in float32 do not overflow.
+    out = product(p, product(pt, tt - product(tt, product(a, p)))) - product(p, product(t, p))
+    return out + product(product(tt - product(p, product(a, tt)), pt), p)
 
 
 RULES: dict[str, Any] = {
     "logdet": _inverse_trace,
-    "det": lambda t, value, *rest: value * _inverse_trace(t, value, *rest),
     "pinv": _pinv_rule,
 }
 
@@ -321,7 +321,9 @@ def _inverse_gaps(w: Value, falling: bool = False) -> tuple[Value, Value]:
     """1 / (w_j - w_i) and its pole where they are equal, 0 on the diagonal."""
     n, moved = w.shape[-1], direction(w, falling)
     gap = row(w, n) - column(w, n)
-    equal = apply("abs", gap) <= column_of(rounding_of(w), gap)
+    size = apply("abs", w)
+    near = apply("minimum", row(size, n), column(size, n)) * near_of(w)
+    equal = apply("abs", gap) <= apply("maximum", column_of(rounding_of(w), gap), near)
     return inverse(gap, equal, row(moved, n) - column(moved, n))
 
 

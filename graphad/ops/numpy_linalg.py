@@ -10,9 +10,10 @@ from numpy.linalg import _linalg  # type: ignore[attr-defined]
 
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops import factor
-from graphad.ops.array import require_static
+from graphad.ops.array import iota, require_static
 from graphad.ops.factor import diagonal_of, identity, product, row, swapped
 from graphad.ops.indexing import index
+from graphad.ops.loops import graph_of, switch
 from graphad.ops.numpy_math import amax, amin, prod, sum_
 from graphad.ops.numpy_products import matmul, norm
 from graphad.ops.numpy_shape import moveaxis, value
@@ -101,9 +102,9 @@ def _odd(order: Value) -> Value:
     """Whether each permutation is odd: by its number of inversions."""
     n = order.shape[-1]
     require_static("det", (n,))
-    later = np.triu(np.ones((n, n), bool), 1)
-    inverted = apply("greater", reshape(order, (*order.shape, 1)), row(order, n))
-    count = sum_(select(later, inverted, False), axis=(-2, -1))
+    here, there = row(order, n), factor.column(order, n)
+    later = iota(here, here.shape, here.ndim - 2) < iota(here, here.shape, here.ndim - 1)
+    count = sum_(apply("logical_and", later, there > here), axis=(-2, -1))
     return apply("remainder", count, 2)
 
 
@@ -120,10 +121,12 @@ def slogdet(a):
     return results.SlogdetResult(_constant(signs), logdet)
 
 
-@public(np.linalg.det, examples=["f(A44)", f"f({BATCH})", "f(A34[:, :3])", "f(A34[:2, :2])"])
+@public(np.linalg.det, examples=["f(A44)", f"f({BATCH})", "f(A34[:, :3])", "f(A34[:2, :2])",
+                                 "f(np.kron(A34[:, :3], A44[:2, :2]))"])  # fmt: skip
 def det(a):
-    """As np.linalg.det. Up to three rows it is a polynomial, with every derivative; beyond, the
-    derivative is det(a) tr(a^-1 da), which a singular matrix has not."""
+    """As np.linalg.det. Up to three rows it is computed as a polynomial; beyond, its derivative
+    is det(a) tr(a^-1 da), or that of the product of the singular values where the matrix is
+    nearly singular or is."""
     x = matrix("det", a, square=True)
     n = x.shape[-1]
     require_static("det", (n,))
@@ -133,6 +136,32 @@ def det(a):
     signs = convert(1 - 2 * _odd(order), x.dtype)
     out = prod(diagonal_of(factors), axis=-1) * signs
     return factor.attached(_constant(out), x, factors, order, rule="det")
+
+
+def _det_rule(t, out, x, factors, order):
+    """The change of det: one branch for matrices that can be inverted, one for all others."""
+    size = apply("abs", diagonal_of(_constant(factors)))
+    few = float(np.sqrt(np.finfo(x.dtype).eps))
+    flat = amin(size, axis=-1) <= amax(size, axis=-1) * few
+    which = convert(flat if flat.ndim == 0 else amax(convert(flat, "u1"), axis=None), "i8")
+    operands = [t, out, x, factors, order]
+    return switch(which, operands, [graph_of(f, operands) for f in (_by_inverse, _by_values)])[0]
+
+
+def _by_inverse(t, out, x, factors, order):
+    return out * factor.RULES["logdet"](t, out, x, factors, order)
+
+
+def _by_values(t, out, x, factors, order):
+    """det is the product of the singular values times a sign, which is constant."""
+    u, s, vh = factor.svd(x)
+    sign = _constant(_log_abs_and_sign(_constant(product(u, vh)))[1])
+    n, moved = x.shape[-1], diagonal_of(product(product(swapped(u), t), swapped(vh)))
+    others = select(identity(x, n) > 0.0, 1.0, row(s, n))
+    return sign * sum_(prod(others, axis=-1) * moved, axis=-1)
+
+
+factor.RULES["det"] = _det_rule
 
 
 def _small_det(x: Value, n: int) -> Value:

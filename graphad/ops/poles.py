@@ -71,6 +71,12 @@ def rounding_of(values: Value) -> Value:
                axes=tuple(range(bound.ndim)))  # fmt: skip
 
 
+def near_of(values: Value) -> float:
+    """Up to which difference, relative to themselves, values are taken as equal: the error is as
+    much then, and one rounding over it of the values' second derivative otherwise."""
+    return float(np.finfo(values.dtype).eps) ** (2 / 3)
+
+
 def inverse(difference: Value, zero: Value, moved: Value, order: int = 1) -> tuple[Value, Value]:
     """(the inverse of a difference, what to take the pole of): where `zero` holds it is
     eps^order times `moved`, and nothing at all where that is 0, too."""
