@@ -1,9 +1,9 @@
 """Limits of derivatives at equal eigenvalues: graphs with poles to graphs without.
 
 Every value downstream of eigenvalues is a series in the formal small number of `ops/poles.py`, of
-which only the coefficients that the results need are made: those of products by Cauchy's rule, those of
-any other operation by its derivative, y' = f'(x) x', whose coefficients are known from lower ones.
-The result is the coefficient of order 0; poles that are left over have no limit and are dropped.
+which only the coefficients that the results need are made: those of products by Cauchy's rule, and
+those of any other operation by its derivative, y' = f'(x) x', from those of lower order. The result
+is the coefficient of order 0; poles that are left over have no limit and are dropped.
 """
 
 from __future__ import annotations
@@ -117,18 +117,20 @@ class Series:
         """Know of each node whether it depends on the small number, and its first order."""
         for node in self.builder.nodes[len(self.moving) : upto + 1]:
             least = [self.least[a] for a in node.args]
-            self.moving.append(node.id in self.rates or self._moved(node) is not None
+            self.moving.append(node.id in self.rates or self._falls(node) is not None
                                or any(self.moving[a] for a in node.args))  # fmt: skip
-            if isinstance(node.spec, tuple) or not _is_float(node):
+            if not isinstance(node.spec, Spec) or not node.spec.is_float:
                 self.least.append(0)
             elif node.op.name == "pole":
                 self.least.append(least[0] - 1)
             elif _is_product(node):
                 self.least.append(sum(least))
+            elif node.op.name == "div":
+                self.least.append(min(0, least[0]))
             else:
                 self.least.append(min(0, *least) if self._is_linear(node) else 0)
 
-    def _moved(self, node: Node):
+    def _falls(self, node: Node) -> bool | None:
         """Whether its values fall, of a result that the small number moves; else None."""
         if node.op.name != "pick":
             return None
@@ -136,18 +138,20 @@ class Series:
         return falling if node.param("index") == index else None
 
     def _is_linear(self, node: Node) -> bool:
+        """Whether it is linear in all of its arguments that depend on the small number."""
+        if node.op.transpose is None:
+            return False
         which = node.op.linear_args
-        return node.op.name == "div" or node.op.transpose is not None and (
-            node.op.family == "linear" or which is not None and not any(
-                self.moving[a] for i, a in enumerate(node.args) if i not in which))  # fmt: skip
+        rest = () if which is None else [a for i, a in enumerate(node.args) if i not in which]
+        return node.op.family == "linear" or (
+            which is not None and not any(self.moving[a] for a in rest)
+        )
 
     def _coefficient(self, n: int, order: int) -> Asking:
         self._look(n)
         builder, node = self.builder, self.builder.nodes[n]
-        here = Value(builder, n) if isinstance(node.spec, Spec) else picks(
-            Value(builder, n), n)  # fmt: skip
         if not self.moving[n]:
-            return here if order == 0 else None
+            return self._itself(n) if order == 0 else None
         if order < self.least[n]:
             return None
         if n in self.rates:
@@ -156,35 +160,46 @@ class Series:
         if node.op.name == "pole":
             return (yield node.args[0], order + 1)
         if node.op.name == "pick":
-            several = yield node.args[0], order
-            own = several and several[node.param("index")]
-            falling = self._moved(node)
-            if falling is None or order != 1:
-                return own
-            moved = direction(Value(builder, n), falling)
-            return moved if own is None else own + moved
-        if order and (node.op.name == "polar" or not _is_float(node)):
+            return (yield from self._picked(node, order))
+        fixed = node.op.name == "polar" or (isinstance(node.spec, Spec) and not node.spec.is_float)
+        if fixed and order > 0:
             return None
         if _is_product(node):
-            return (yield from self._product(node, *node.args, order))
-        if node.op.name == "div" and self.least[node.args[0]] < 0:
+            return (yield from self._product(node, node.args[0], node.args[1], order))
+        if node.op.name == "div" and self.least[n] < 0:
             x, y = node.args
-            inverse = 1.0 / Value(builder, y)
-            return (yield from self._product(builder.nodes[builder.add("mul", [x, inverse.id])],
-                                             x, inverse.id, order))  # fmt: skip
-        if node.op.name != "div" and self._is_linear(node):
+            over = 1.0 / Value(builder, y)
+            times = builder.nodes[builder.add("mul", [x, over.id])]
+            return (yield from self._product(times, x, over.id, order))
+        if self._is_linear(node):
             return (yield from self._linear(node, order))
         if order == 0:
             return (yield from self._at_zero(node))
+        return (yield from self._by_slope(node, order))
+
+    def _itself(self, n: int) -> Any:
+        like = Value(self.builder, n)
+        return like if isinstance(self.builder.nodes[n].spec, Spec) else picks(like, n)
+
+    def _picked(self, node: Node, order: int) -> Asking:
+        several = yield node.args[0], order
+        own = several and several[node.param("index")]
+        falling = self._falls(node)
+        if falling is None or order != 1:
+            return own
+        moved = direction(Value(self.builder, node.id), falling)
+        return moved if own is None else own + moved
+
+    def _by_slope(self, node: Node, order: int) -> Asking:
+        """y_k = (y')_(k - 1) / k; of each result if there are several."""
+        one = isinstance(node.spec, Spec)
         slope = self._slope(node)
-        if isinstance(node.spec, Spec):
-            part = None if slope is None else (yield slope.id, order - 1)
-            return None if part is None else part * (1.0 / order)
+        slopes = [slope] if one or slope is None else slope
         parts: list[Any] = []
-        for one in slope or [None] * len(node.spec):
-            part = None if one is None else (yield one.id, order - 1)
+        for s in slopes:
+            part = None if s is None else (yield s.id, order - 1)
             parts.append(None if part is None else part * (1.0 / order))
-        return parts
+        return parts[0] if one or slope is None else parts
 
     def _product(self, node: Node, x: int, y: int, order: int) -> Asking:
         self._look(max(x, y))
@@ -226,8 +241,7 @@ class Series:
             made = node.id
         else:
             made = self.builder.add(node.op, ids, node.spec, **node.options)
-        like = Value(self.builder, made)
-        return like if isinstance(node.spec, Spec) else picks(like, made)
+        return self._itself(made)
 
     def _slope(self, node: Node) -> Any:
         """The derivative of a node's series in terms of those of its arguments."""
@@ -240,10 +254,6 @@ class Series:
                     self.rates[rates[a].id] = a
             self.slopes[node.id] = _tangent(self.builder, node, rates) if rates else None
         return self.slopes[node.id]
-
-
-def _is_float(node: Node) -> bool:
-    return isinstance(node.spec, tuple) or node.spec.is_float
 
 
 def _is_product(node: Node) -> bool:

@@ -6,6 +6,8 @@ kernel says how it makes that right.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import declare
 from graphad.lower.program import Routine
@@ -33,7 +35,9 @@ def _kernel(region: Routine, body: str, sizes, rows) -> Kernel:
     source = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
     buffers = (*region.operands, *region.results, *region.scratch)
     lines = tuple([region.where] * (source.count("\n") + 1))
-    return Kernel(source, tuple((b, 0) for b in buffers), (*sizes, rows), 0, lines)
+    largest = sizes[0] if len(sizes) == 1 or not isinstance(sizes[0], int) else max(
+        (n for n in sizes if isinstance(n, int)), default=0)  # fmt: skip
+    return Kernel(source, tuple((b, 0) for b in buffers), (*sizes, rows), 0, lines, blas=largest)
 
 
 def _letters(*letters: str) -> str:
@@ -351,4 +355,5 @@ def _real_result(region: Routine) -> Kernel:
             return 12
     copy_bytes(integer(table, 2), integer(table, 0), integer(table, 3) * {item})
 """
-    return _kernel(region, body, (size_of(x.shape),), size_of(region.inputs[1].shape))
+    kernel = _kernel(region, body, (size_of(x.shape),), size_of(region.inputs[1].shape))
+    return replace(kernel, blas=None)

@@ -10,7 +10,7 @@ from numpy.linalg import _linalg  # type: ignore[attr-defined]
 
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops import factor
-from graphad.ops.array import iota, require_static
+from graphad.ops.array import iota, require_static, transpose
 from graphad.ops.factor import diagonal_of, identity, product, row, swapped
 from graphad.ops.indexing import index
 from graphad.ops.loops import graph_of, switch
@@ -30,7 +30,7 @@ from graphad.ops.value import (
     reshape,
     select,
 )
-from graphad.spec import broadcast_shapes, same_dim
+from graphad.spec import broadcast_shapes, same_dim, size_of
 
 results: Any = _linalg  # NumPy's named tuples, here of traced values
 SPD = "A44 @ A44.T + 3 * np.eye(4)"
@@ -383,11 +383,70 @@ def linalg_norm(x, ord=None, axis=None, keepdims=False):
 
     The gradient of the 2-norm at 0 is 0.
     """
-    v = value(x)
-    v = v if v.dtype.kind == "f" else convert(v, "f8")
+    v = _floats(x)
     axes = tuple(range(v.ndim)) if axis is None else axis
     axes = axes if isinstance(axes, tuple) else (axes,)
     axes = tuple(a % v.ndim for a in axes)
     if len(axes) == 2 and ord not in (None, "fro", "f"):
         return _matrix_norm(v, ord, axes, keepdims)
     return norm(v, ord, axis, keepdims)
+
+
+@public(np.linalg.vector_norm, examples=["f(A34)", "f(A34, axis=1, ord=3)",
+                                         "f(A234, axis=(0, 2), keepdims=True)"])  # fmt: skip
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    """As np.linalg.vector_norm: of all elements, or of those along the axes."""
+    v = _floats(x)
+    axes = range(v.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = sorted(a % v.ndim for a in axes)
+    rest = [a for a in range(v.ndim) if a not in axes]
+    flat = reshape(transpose(v, [*rest, *axes]), [*(v.shape[a] for a in rest),
+                                                  size_of([v.shape[a] for a in axes])])  # fmt: skip
+    out = norm(flat, ord, len(rest))
+    return reshape(out, [1 if a in axes else n for a, n in enumerate(v.shape)]) if keepdims else out
+
+
+@public(np.linalg.matrix_norm, examples=["f(A34)", "f(A234, ord=1)", "f(A34, ord='nuc')"])
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+    """As np.linalg.matrix_norm, of the last two axes."""
+    return linalg_norm(x, ord, (-2, -1), keepdims)
+
+
+@public(np.linalg.cond, examples=["f(A44)", "f(A34)", f"f({WELL}, 1)", f"f({BATCH}, 'fro')",
+                                  "f(A34, -2)"])  # fmt: skip
+def cond(x, p=None):
+    """As np.linalg.cond; that of a singular matrix is infinite, or in norms other than 2 and -2 a
+    LinAlgError."""
+    v = matrix("cond", x)
+    if 0 in v.shape[-2:]:
+        raise ShapeError("cond", "an empty matrix has no condition", got=f"shape {v.shape}",
+                         expected="a row or more", fix="leave it out")  # fmt: skip
+    if p in (None, 2, -2):
+        s = factor.svd(v)[1]
+        first, last = index(s, (..., 0)), index(s, (..., -1))
+        top, below = (last, first) if p == -2 else (first, last)
+        none = apply("logical_and", top == 0.0, below == 0.0)
+        return select(none, np.inf, top / select(none, 1.0, below))
+    return linalg_norm(v, p, (-2, -1)) * linalg_norm(inv(v), p, (-2, -1))
+
+
+@public(np.linalg.matrix_rank, examples=["f(A34)", "f(A234[:, :, :1] * A4)", "f(A44, 1.5)",
+                                         "f(A4)", "f(A34, rtol=0.3)"])  # fmt: skip
+def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
+    """As np.linalg.matrix_rank."""
+    v = _floats(A)
+    if tol is not None and rtol is not None:
+        raise ShapeError("matrix_rank", "tol and rtol are two ways to say the same",
+                         expected="one of them", got="both", fix="leave out tol")  # fmt: skip
+    if v.ndim < 2:
+        return convert(sum_(convert(v != 0.0, "i8")) > 0, "i8")
+    s = _constant(factor.svd(v)[1])
+    if tol is None:
+        tol = amax(s, axis=-1, initial=0.0) * (rounding(v) if rtol is None else rtol)
+    bound = lift(s, tol)
+    return sum_(s > reshape(bound, (*bound.shape, 1)), axis=-1)
+
+
+def _floats(x) -> Value:
+    v = value(x)
+    return v if v.dtype.kind == "f" else convert(v, "f8")

@@ -1,4 +1,4 @@
-"""What derivatives of eigenvectors hold where eigenvalues are equal: poles in a formal small number.
+"""Derivatives of eigenvectors where eigenvalues are equal: poles in a formal small number.
 
 Move each of equal eigenvalues a little, w_j + eps e_j with the vectors as they are: then every
 derivative has a value, a Laurent series in eps, and where the function is smooth its limit is the
