@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.diff.limits import limits
 from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
@@ -64,7 +65,7 @@ class Pass:
     check: Callable[[Any], Any]
 
 
-GRAPH_PASSES = (Pass("simplify", simplify, check),)
+GRAPH_PASSES = (Pass("limits", limits, check), Pass("simplify", simplify, check))
 LARGE_PASSES = (
     Pass("reassociate", reassociate, check),
     Pass("look up later", look_up_later, check),

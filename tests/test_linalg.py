@@ -1,5 +1,7 @@
 """Linear algebra: against SciPy, residuals and differences; errors; small, large and batched."""
 
+import ctypes
+
 import numba
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import scipy.linalg
 
 import graphad as ga
 from graphad import errors
+from graphad.runtime import products
+from graphad.runtime.functions import blas_threads, cython
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(5, 5))
@@ -287,3 +291,44 @@ def test_parts_that_are_not_there_are_zero_beside_infinite_ones():
     np.testing.assert_array_equal(
         shifted(A, np.full(5, np.inf)), ga.function(lambda a: np.linalg.eigvals(a).imag)(A)
     )
+
+
+# -- threads of BLAS -------------------------------------------------------------------------------
+@pytest.mark.parametrize("n, most, want", [(40, "3", [1, 8]), (300, "3", [3, 8]), (300, "1", [1, 8]),
+                                           (300, "16", [])])  # fmt: skip
+def test_how_many_threads_blas_uses(n, most, want, monkeypatch):
+    """One for small matrices, no more than GRAPHAD_NUM_THREADS for large; then as before."""
+    seen = []
+    get = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 8)
+    put = ctypes.CFUNCTYPE(None, ctypes.c_int)(seen.append)
+    calls = tuple(ctypes.cast(f, ctypes.c_void_p).value for f in (get, put))
+    monkeypatch.setattr(products, "blas_threads", lambda: calls)
+    monkeypatch.setenv("GRAPHAD_NUM_THREADS", most)
+    a = np.eye(n) + 0.1
+    np.testing.assert_allclose(ga.function(np.linalg.cholesky)(a), np.linalg.cholesky(a))
+    assert seen == want
+    seen.clear()
+    with pytest.raises(np.linalg.LinAlgError):
+        ga.function(np.linalg.cholesky)(-a)
+    assert seen == want
+
+
+def test_the_threads_are_those_of_scipys_blas():
+    """NumPy brings a BLAS of its own, with functions of the same names."""
+    get, put = blas_threads()
+    if not get:
+        pytest.skip("this BLAS has no such functions")
+
+    class Found(ctypes.Structure):
+        _fields_ = [("file", ctypes.c_char_p), ("base", ctypes.c_void_p),
+                    ("symbol", ctypes.c_char_p), ("address", ctypes.c_void_p)]  # fmt: skip
+
+    def library(address):
+        found = Found()
+        ctypes.CDLL(None).dladdr(ctypes.c_void_p(address), ctypes.byref(found))
+        return found.file
+
+    module = ctypes.CDLL(cython("cython_blas").__file__)
+    name = next(n for n in ("scipy_dgemm_", "dgemm_") if hasattr(module, n))
+    own = ctypes.cast(getattr(module, name), ctypes.c_void_p).value
+    assert library(get) == library(put) == library(own)

@@ -100,7 +100,8 @@ def central(run, arrays, index, direction, h=1e-6):
 # NumPy's complex versions of these are other functions (they take absolute values), or none.
 NOT_ANALYTIC = {"norm", "var", "std", "clip", "cov", "corrcoef", "interp", "vdot", "correlate",
                 "quantile", "percentile", "bincount", "around", "round", "cholesky", "eig", "eigvals", "eigh",
-                "eigvalsh", "qr", "svd", "svdvals", "pinv", "lstsq", "slogdet", "select"}  # fmt: skip
+                "eigvalsh", "qr", "svd", "svdvals", "pinv", "lstsq", "slogdet", "select", "matrix_norm",
+                "vector_norm", "cond"}  # fmt: skip
 
 
 def is_float(f, text):

@@ -27,7 +27,8 @@ class Kernel:
     line. `work`: about how many tenths of a nanosecond it takes; 0 when it must not be split.
     `grain`: splits fall on multiples of it. `totals`: sums over everything, of which the kernel
     leaves parts to be combined in order, so that threads change no bit; buffer -1 - k is the
-    scratch memory for the parts of the k-th. `address`: a function compiled elsewhere.
+    scratch memory for the parts of the k-th. `address`: a function compiled elsewhere. `blas`: the
+    rows of the largest matrix that it gives to BLAS or LAPACK, if it does.
     """
 
     source: KernelSource
@@ -39,6 +40,7 @@ class Kernel:
     grain: int = 1
     totals: tuple[Total, ...] = ()
     address: int = 0  # of a function compiled elsewhere, in place of the source
+    blas: Any = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ kernel says how it makes that right.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import declare
 from graphad.emit.source import Facts, KernelSource
@@ -33,9 +35,12 @@ def _kernel(region: Routine, body: str, sizes, rows) -> Kernel:
         body = body.replace(f"?{name}", f"lapack_{prefix}{name}")
     text = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
     buffers = (*region.operands, *region.results, *region.scratch)
+    largest = sizes[0] if len(sizes) == 1 or not isinstance(sizes[0], int) else max(
+        (n for n in sizes if isinstance(n, int)), default=0)  # fmt: skip
     lines = tuple([region.where] * (text.count("\n") + 1))
     source = KernelSource(text, Facts(fails=True))
-    return Kernel(source, tuple((b, 0) for b in buffers), (*sizes, rows), 0, lines)
+    places = tuple((b, 0) for b in buffers)
+    return Kernel(source, places, (*sizes, rows), 0, lines, blas=largest)
 
 
 def _letters(*letters: str) -> str:
@@ -65,7 +70,7 @@ def _cholesky(region: Routine) -> Kernel:
             fill_zero(to + (r * n + r + 1) * {item}, (n - r - 1) * {item})
 """
     )
-    return _kernel(region, body, (a.shape[-1],), size_of(a.shape[:-2]))
+    return _kernel(region, _guarded(body, a.shape[-1]), (a.shape[-1],), size_of(a.shape[:-2]))
 
 
 # Of x^T a^T = b^T, with a^T as LAPACK reads a: `n` rows and columns of a, `m` columns of b.
@@ -341,3 +346,17 @@ def _svd(region: Routine) -> Kernel:
 """
     )
     return _kernel(region, _guarded(body, m, n), (m, n), size_of(a.shape[:-2]))
+
+
+@declare("real_result")
+def _real_result(region: Routine) -> Kernel:
+    """The matrices as they are, if each has a real result."""
+    x = region.inputs[0]
+    body = """\
+    for k in range(integer(table, 4)):
+        if not peek_b1(integer(table, 1), k):
+            return 12
+    copy_bytes(integer(table, 2), integer(table, 0), integer(table, 3) * {item})
+"""
+    kernel = _kernel(region, body, (size_of(x.shape),), size_of(region.inputs[1].shape))
+    return replace(kernel, blas=None)

@@ -10,9 +10,18 @@ import numpy as np
 from graphad.op import Op, register
 from graphad.ops.array import cut, iota, total
 from graphad.ops.control import picks
-from graphad.ops.factor import _batched_several, column, diagonal_of, product, row, solved
+from graphad.ops.factor import (
+    _batched_several,
+    column,
+    column_of,
+    diagonal_of,
+    product,
+    row,
+    solved,
+)
 from graphad.ops.numpy_shape import concatenate
-from graphad.ops.value import Value, add, select
+from graphad.ops.poles import direction, inverse, near_of, pole, rounding_of
+from graphad.ops.value import Value, add, apply, broadcast, select
 from graphad.spec import Spec
 
 
@@ -39,13 +48,22 @@ def complex_product(f, x, y):
     return f(a, c) - f(b, d), f(a, d) + f(b, c)
 
 
-def _inverse_gaps(w) -> tuple[Value, Value]:
-    """1 / (w_j - w_i), 0 where they are equal: then the vectors have no derivative apart."""
+def _inverse_gaps(w):
+    """1 / (w_j - w_i), 0 on the diagonal: (real part, imaginary part) of what is regular, and of
+    the pole where they are equal (`ops/poles.py`); of order 2, as it is conj(z) / |z|^2."""
     n = w[0].shape[-1]
-    real, imag = (row(part, n) - column(part, n) for part in w)
-    squared = real * real + imag * imag
-    size = select(squared == 0.0, 0.0, 1.0 / select(squared == 0.0, 1.0, squared))
-    return real * size, -(imag * size)
+    size = add(w[0], "stop_gradient", [apply("hypot", *w)])
+    bound = rounding_of(size)
+    largest = add(size, "reduce_max", [size], axes=(size.ndim - 1,))
+    unit = select(largest == 0.0, 1.0, 1.0 / select(largest == 0.0, 1.0, largest))
+    unit = broadcast(unit, (*unit.shape, n, n), range(unit.ndim))
+    real, imag = ((row(part, n) - column(part, n)) * unit for part in w)
+    moved = direction(w[0], False)
+    moved = (row(moved, n) - column(moved, n)) * unit
+    near = apply("minimum", row(size, n), column(size, n)) * near_of(size)
+    equal = apply("hypot", real, imag) <= apply("maximum", column_of(bound, unit), near) * unit
+    both = inverse(real * real + imag * imag, equal, moved * moved, order=2)
+    return [(real * one * unit, -(imag * one * unit)) for one in both]
 
 
 def _jvp(tangents, args, outs, params):
@@ -60,7 +78,8 @@ def _jvp(tangents, args, outs, params):
     both = solved(concatenate(whole, batch), right)
     first = [0] * batch
     m = [cut(both, [*first, k * n, 0], tangents[0].shape) for k in (0, 1)]
-    c = complex_product(operator.mul, m, _inverse_gaps(w))
+    regular, singular = (complex_product(operator.mul, m, g) for g in _inverse_gaps(w))
+    c = [r + pole(pole(s)) for r, s in zip(regular, singular, strict=True)]
     moved = complex_product(product, v, c)
     shrink = total(v[0] * moved[0] + v[1] * moved[1], (batch,))
     size = v[0] * v[0] + v[1] * v[1]

@@ -17,15 +17,18 @@ from graphad.op import Op, register
 from graphad.ops.array import gather, iota, total, transpose
 from graphad.ops.control import picks
 from graphad.ops.linalg import contract
+from graphad.ops.poles import direction, inverse, near_of, pole, rounding_of
 from graphad.ops.scalar import scale
 from graphad.ops.value import (
     Value,
     add,
     all_batched,
+    apply,
     batch_by_repeating,
     broadcast,
     convert,
     full,
+    reshape,
     select,
 )
 from graphad.spec import Spec
@@ -257,7 +260,7 @@ SMALL = 6  # rows of matrices whose factorisations and solves are written out
 def is_small(spec: Spec, right: Spec | None = None) -> bool:
     """Whether matrices are so small, and columns on the right so few, that they are written out."""
     n, columns = spec.shape[-1], 0 if right is None else right.shape[-1]
-    few = isinstance(columns, int) and columns <= 2 * SMALL
+    few = isinstance(columns, int) and columns <= 2 * SMALL and 0 not in spec.shape
     return few and isinstance(n, int) and 0 < n <= SMALL and n == spec.shape[-2]
 
 
@@ -282,18 +285,14 @@ def _inverse_trace(t, value, a, factors, order):
 
 def _pinv_rule(t, p, a):
     """G. H. Golub and V. Pereyra (1973), (4.12), for matrices of constant rank."""
-    out = -product(p, product(t, p))
-    m, n = a.shape[-2:]
     pt, tt = swapped(p), swapped(t)
-    if m > n:
-        return out + product(product(p, pt), tt - product(tt, product(a, p)))
-    rest = tt - product(p, product(a, tt))
-    return out + product(rest, product(pt, p))
+    # In an order in which matrices of 1e-20 in float32 do not overflow.
+    out = product(p, product(pt, tt - product(tt, product(a, p)))) - product(p, product(t, p))
+    return out + product(product(tt - product(p, product(a, tt)), pt), p)
 
 
 RULES: dict[str, Any] = {
     "logdet": _inverse_trace,
-    "det": lambda t, value, *rest: value * _inverse_trace(t, value, *rest),
     "pinv": _pinv_rule,
 }
 
@@ -318,11 +317,19 @@ def _infer_eigh(specs, params):
     return Spec(shape[:-1], specs[0].dtype), Spec(shape, specs[0].dtype)
 
 
-def _gaps(w: Value) -> Value:
-    """1 / (w_j - w_i), 0 where they are equal: then the vectors have no derivative apart."""
-    n = w.shape[-1]
+def _inverse_gaps(w: Value, falling: bool = False) -> tuple[Value, Value]:
+    """1 / (w_j - w_i) and its pole where they are equal, 0 on the diagonal."""
+    n, moved = w.shape[-1], direction(w, falling)
     gap = row(w, n) - column(w, n)
-    return select(gap == 0.0, 0.0, 1.0 / select(gap == 0.0, 1.0, gap))
+    size = apply("abs", w)
+    near = apply("minimum", row(size, n), column(size, n)) * near_of(w)
+    equal = apply("abs", gap) <= apply("maximum", column_of(rounding_of(w), gap), near)
+    return inverse(gap, equal, row(moved, n) - column(moved, n))
+
+
+def column_of(x: Value, like: Value) -> Value:
+    """A number for each matrix, (..., 1), as a matrix like another."""
+    return broadcast(reshape(x, x.shape[:-1]), like.shape, range(x.ndim - 1))
 
 
 def _eigh_jvp(tangents, args, outs, params):
@@ -330,7 +337,9 @@ def _eigh_jvp(tangents, args, outs, params):
     da = lower(tangents[0], 0.5)
     da = da + swapped(da)
     inner = product(swapped(v), product(da, v))
-    return [diagonal_of(inner), product(v, scale(inner, _gaps(w)))]
+    regular, singular = _inverse_gaps(w)
+    dv = product(v, scale(inner, regular)) + pole(product(v, scale(inner, singular)))
+    return [diagonal_of(inner), dv]
 
 
 register(
@@ -405,29 +414,32 @@ def _infer_svd(specs, params):
 
 
 def _svd_jvp(tangents, args, outs, params):
+    """With M = U^T dA V^T: ds = diag M; du = U (X + Y) / 2 and dv = V (X - Y) / 2 with
+    X_ij = (M + M^T)_ij / (s_j - s_i) and Y_ij = (M - M^T)_ij / (s_j + s_i)."""
     u, s, vh = outs
     da = tangents[0]
     m, n = da.shape[-2:]
-    k = s.shape[-1]
-    inner = product(product(swapped(u), da), swapped(vh))
-    ds = diagonal_of(inner)
-    # 1 / (s_j² - s_i²), 0 where they are equal.
-    gap = (row(s, k) - column(s, k)) * (row(s, k) + column(s, k))
-    f = select(gap == 0.0, 0.0, 1.0 / select(gap == 0.0, 1.0, gap))
-    right, left = row(s, k), column(s, k)
-    du_part = scale(inner * right + left * swapped(inner), f)
-    dv_part = scale(left * inner + swapped(inner) * right, f)
-    du, dv = product(u, du_part), product(swapped(vh), dv_part)
-    inverse = select(s == 0.0, 0.0, 1.0 / select(s == 0.0, 1.0, s))
-    if m > k:
-        rest = product(da, swapped(vh))
-        rest = rest - product(u, product(swapped(u), rest))
-        du = du + rest * row(inverse, m)
-    if n > k:
-        rest = product(swapped(da), u)
-        rest = rest - product(swapped(vh), product(vh, rest))
-        dv = dv + rest * row(inverse, n)
-    return [du, ds, swapped(dv)]
+    k, moved, v = s.shape[-1], direction(s, True), swapped(vh)
+    inner = product(product(swapped(u), da), v)
+    even, odd = (inner + swapped(inner)) * 0.5, (inner - swapped(inner)) * 0.5
+    bound, sums = rounding_of(s), row(s, k) + column(s, k)
+    gaps = _inverse_gaps(s, True)
+    both = inverse(sums, sums <= column_of(bound, sums), row(moved, k) + column(moved, k))
+    alone = inverse(s, s <= broadcast(bound, s.shape, range(s.ndim)), moved)
+    du, dv = [], []  # what is regular, and what has a pole
+    for gap, both_, inverse_ in zip(gaps, both, alone, strict=True):
+        x, y = scale(even, gap), scale(odd, both_)
+        du.append(product(u, x + y))
+        dv.append(product(v, x - y))
+        if m > k:
+            rest = product(da, v)
+            rest = rest - product(u, product(swapped(u), rest))
+            du[-1] = du[-1] + scale(rest, row(inverse_, m))
+        if n > k:
+            rest = product(swapped(da), u)
+            rest = rest - product(v, product(vh, rest))
+            dv[-1] = dv[-1] + scale(rest, row(inverse_, n))
+    return [du[0] + pole(du[1]), diagonal_of(inner), swapped(dv[0] + pole(dv[1]))]
 
 
 register(

@@ -150,3 +150,10 @@ def switch(
     node = index.builder.add("switch", ids, None, branches=tuple(branches),
                              token=token or fresh_token(), twin=twin)  # fmt: skip
     return picks(index, node)
+
+
+def graph_of(f, operands: Sequence[Value]) -> Graph:
+    """The graph of a function of such values, as a branch has it."""
+    inner = Builder()
+    given = [Value(inner, inner.input(v.spec, f"x{k}")) for k, v in enumerate(operands)]
+    return inner.finish([f(*given).id])

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.graph import Builder
-from graphad.ops import factor
+from graphad.op import Op, register
+from graphad.ops import eigen, factor
 from graphad.ops.factor import identity, permuted_rows, product, swapped, triangular_solve
 from graphad.ops.indexing import index
 from graphad.ops.loops import COUNT, ENDLESS, iterate
 from graphad.ops.numpy_joins import kron
-from graphad.ops.numpy_linalg import _columns, _constant, _together, matrix
+from graphad.ops.numpy_linalg import (
+    _columns,
+    _constant,
+    _together,
+    matrix,
+    rounding,
+    slogdet,
+)
 from graphad.ops.numpy_math import amax, sum_
 from graphad.ops.numpy_shape import concatenate, ravel
 from graphad.ops.sorting import reversed_last
@@ -22,11 +31,13 @@ from graphad.ops.value import (
     _first_value,
     add,
     apply,
+    batch_by_repeating,
     convert,
     full,
     lift,
     promoted,
     reshape,
+    select,
 )
 from graphad.spec import Spec
 
@@ -148,6 +159,8 @@ THETA = 5.371920351148152
 def expm(a) -> Value:
     """The matrix exponential, by scaling and squaring with Padé's approximant of degree 13."""
     x = matrix("expm", a, square=True)
+    if 0 in x.shape:
+        return x
     size = amax(sum_(apply("abs", _constant(x)), axis=-2), axis=None)  # the largest of a batch
     times = apply("ceil", apply("log2", apply("maximum", size / THETA, 1.0)))
     times = apply("minimum", times, float(MOST_SQUARINGS))
@@ -188,20 +201,49 @@ def _until(step, test, start: list[Value]) -> list[Value]:
                    condition=graph(lambda *v: [test(*v)]))  # fmt: skip
 
 
+# A matrix with eigenvalues on the negative real axis has no real root or logarithm: an error.
+register(
+    Op("real_result", "linear", lambda specs, params: Spec(specs[0].shape, specs[0].dtype),
+       lambda arrays, params, spec: np.asarray(arrays[0]), arity=2, linear_args=(0,),
+       transpose=lambda ct, i, args, specs, params: ct, lowering="routine",
+       batch=batch_by_repeating("real_result"))
+)  # fmt: skip
+
+
+def _with_real_result(operation: str, a) -> Value:
+    """One matrix whose principal root and logarithm are real; at the call, otherwise, an error."""
+    x = matrix(operation, a, square=True)
+    if x.ndim != 2:
+        raise ShapeError(operation, "takes one matrix", expected="(n, n)", got=str(x.shape),
+                         fix=f"ga.vmap(ga.linalg.{operation})")  # fmt: skip
+    if 0 in x.shape:
+        return x
+    real, imag = eigen.eig(_constant(x))[:2]
+    bad = apply("logical_and", imag == 0.0, real < -rounding(x) * amax(apply("hypot", real, imag)))
+    fine = apply("logical_not", add(bad, "reduce_max", [convert(bad, "u1")], axes=(0,)) > 0)
+    return add(x, "real_result", [x, fine], operation=operation)
+
+
 def sqrtm(a) -> Value:
     """The principal square root of a matrix without eigenvalues on the negative real axis, by the
     scaled product form of Denman and Beavers' iteration (N. J. Higham, Functions of Matrices,
-    2008, 6.29). The derivative solves x dx + dx x = da: for small matrices."""
-    x = matrix("sqrtm", a, square=True)
-    if x.ndim != 2:
-        raise ShapeError("sqrtm", "takes one matrix", expected="(n, n)", got=str(x.shape),
-                         fix="ga.vmap(ga.linalg.sqrtm)")  # fmt: skip
+    2008, 6.29). Negative eigenvalues, whose root is complex, are a LinAlgError, and so is a
+    singular matrix. The derivative solves x dx + dx x = da: for small matrices."""
+    return _sqrtm(_with_real_result("sqrtm", a))
+
+
+def _sqrtm(x: Value) -> Value:
+    if 0 in x.shape:
+        return x
     return factor.attached(_constant(_root(_constant(x))), x, rule="sqrtm")
 
 
 def _root(x: Value) -> Value:
     n = x.shape[-1]
     tolerance = n * float(np.finfo(x.dtype).eps)
+    size = amax(apply("abs", x))
+    half = apply("rint", apply("log2", select(size > 0.0, size, 1.0)) * 0.5)
+    x = x * apply("exp2", -half) * apply("exp2", -half)
 
     def step(m, y, k, change):
         one = identity(m, n)
@@ -214,7 +256,7 @@ def _root(x: Value) -> Value:
         return apply("logical_and", change > tolerance, k < 60)
 
     zero, k = full(x, 1.0, ()), full(x, 0, (), "i8")
-    return _until(step, unfinished, [x, x, k, zero])[1]
+    return _until(step, unfinished, [x, x, k, zero])[1] * apply("exp2", half)
 
 
 def _norm(x: Value) -> Value:
@@ -232,16 +274,22 @@ ROOTS = 5
 
 def logm(a) -> Value:
     """The principal logarithm: square roots until the matrix is near 1, then Padé's approximant
-    by Gauss and Legendre's quadrature (Higham 2008, 11.18), times the power of two."""
-    x = matrix("logm", a, square=True)
+    by Gauss and Legendre's quadrature (Higham 2008, 11.18), times the power of two. Eigenvalues
+    that are negative, or 0, are a LinAlgError."""
+    x = _with_real_result("logm", a)
+    if 0 in x.shape:
+        return x
+    n = x.shape[-1]
+    one = identity(x, n)
+    middle = slogdet(_constant(x))[1] * (1.0 / (n * math.log(2.0)))  # of the eigenvalues, in log2
+    times = apply("rint", select(apply("isfinite", middle), middle, 0.0))
+    half = apply("rint", times * 0.5)
+    x = x * apply("exp2", -half) * apply("exp2", half - times)
     for _ in range(ROOTS):
-        x = sqrtm(x)
-    one = identity(x, x.shape[-1])
+        x = _sqrtm(x)
     y = x - one
     nodes, weights = np.polynomial.legendre.leggauss(LEGENDRE)
-    total = None
+    total = one * (times * math.log(2.0) * 2.0**-ROOTS)
     for p, w in zip((nodes + 1) / 2, weights / 2, strict=True):
-        term = factor.solved(one + y * float(p), y) * float(w)
-        total = term if total is None else total + term
-    assert total is not None
+        total = total + factor.solved(one + y * float(p), y) * float(w)
     return total * 2.0**ROOTS

@@ -10,9 +10,10 @@ from numpy.linalg import _linalg  # type: ignore[attr-defined]
 
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops import factor
-from graphad.ops.array import require_static
+from graphad.ops.array import iota, require_static, transpose
 from graphad.ops.factor import diagonal_of, identity, product, row, swapped
 from graphad.ops.indexing import index
+from graphad.ops.loops import graph_of, switch
 from graphad.ops.numpy_math import amax, amin, prod, sum_
 from graphad.ops.numpy_products import matmul, norm
 from graphad.ops.numpy_shape import moveaxis, value
@@ -29,7 +30,7 @@ from graphad.ops.value import (
     reshape,
     select,
 )
-from graphad.spec import broadcast_shapes, same_dim
+from graphad.spec import broadcast_shapes, same_dim, size_of
 
 results: Any = _linalg  # NumPy's named tuples, here of traced values
 SPD = "A44 @ A44.T + 3 * np.eye(4)"
@@ -101,9 +102,9 @@ def _odd(order: Value) -> Value:
     """Whether each permutation is odd: by its number of inversions."""
     n = order.shape[-1]
     require_static("det", (n,))
-    later = np.triu(np.ones((n, n), bool), 1)
-    inverted = apply("greater", reshape(order, (*order.shape, 1)), row(order, n))
-    count = sum_(select(later, inverted, False), axis=(-2, -1))
+    here, there = row(order, n), factor.column(order, n)
+    later = iota(here, here.shape, here.ndim - 2) < iota(here, here.shape, here.ndim - 1)
+    count = sum_(apply("logical_and", later, there > here), axis=(-2, -1))
     return apply("remainder", count, 2)
 
 
@@ -120,10 +121,12 @@ def slogdet(a):
     return results.SlogdetResult(_constant(signs), logdet)
 
 
-@public(np.linalg.det, examples=["f(A44)", f"f({BATCH})", "f(A34[:, :3])", "f(A34[:2, :2])"])
+@public(np.linalg.det, examples=["f(A44)", f"f({BATCH})", "f(A34[:, :3])", "f(A34[:2, :2])",
+                                 "f(np.kron(A34[:, :3], A44[:2, :2]))"])  # fmt: skip
 def det(a):
-    """As np.linalg.det. Up to three rows it is a polynomial, with every derivative; beyond, the
-    derivative is det(a) tr(a^-1 da), which a singular matrix has not."""
+    """As np.linalg.det. Up to three rows it is computed as a polynomial; beyond, its derivative
+    is det(a) tr(a^-1 da), or that of the product of the singular values where the matrix is
+    nearly singular or is."""
     x = matrix("det", a, square=True)
     n = x.shape[-1]
     require_static("det", (n,))
@@ -133,6 +136,32 @@ def det(a):
     signs = convert(1 - 2 * _odd(order), x.dtype)
     out = prod(diagonal_of(factors), axis=-1) * signs
     return factor.attached(_constant(out), x, factors, order, rule="det")
+
+
+def _det_rule(t, out, x, factors, order):
+    """The change of det: one branch for matrices that can be inverted, one for all others."""
+    size = apply("abs", diagonal_of(_constant(factors)))
+    few = float(np.sqrt(np.finfo(x.dtype).eps))
+    flat = amin(size, axis=-1) <= amax(size, axis=-1) * few
+    which = convert(flat if flat.ndim == 0 else amax(convert(flat, "u1"), axis=None), "i8")
+    operands = [t, out, x, factors, order]
+    return switch(which, operands, [graph_of(f, operands) for f in (_by_inverse, _by_values)])[0]
+
+
+def _by_inverse(t, out, x, factors, order):
+    return out * factor.RULES["logdet"](t, out, x, factors, order)
+
+
+def _by_values(t, out, x, factors, order):
+    """det is the product of the singular values times a sign, which is constant."""
+    u, s, vh = factor.svd(x)
+    sign = _constant(_log_abs_and_sign(_constant(product(u, vh)))[1])
+    n, moved = x.shape[-1], diagonal_of(product(product(swapped(u), t), swapped(vh)))
+    others = select(identity(x, n) > 0.0, 1.0, row(s, n))
+    return sign * sum_(prod(others, axis=-1) * moved, axis=-1)
+
+
+factor.RULES["det"] = _det_rule
 
 
 def _small_det(x: Value, n: int) -> Value:
@@ -215,19 +244,33 @@ def svdvals(x, /):
     return svd(x, compute_uv=False)
 
 
-@public(np.linalg.pinv, examples=["f(A34)", "f(A43)", "f(A242)"])
-def pinv(a, rcond=None, hermitian=False, *, rtol=None):
-    """As np.linalg.pinv; the derivative is that of matrices of the same rank."""
+NUMPYS_CUTOFF = 1e-15  # of np.linalg.pinv, in float32 too
+
+
+@public(np.linalg.pinv, examples=["f(A34)", "f(A43)", "f(A242)", "f(A34, rtol=None)"])
+def pinv(a, rcond=None, hermitian=False, *, rtol=np._NoValue):
+    """As np.linalg.pinv, with its cutoff; the derivative is that of matrices of the same rank."""
     x = matrix("pinv", a)
-    return _pinv(x, rcond if rcond is not None else rtol)
-
-
-def _pinv(x: Value, rcond) -> Value:
+    if rcond is not None and rtol is not np._NoValue:
+        raise ShapeError("pinv", "rtol and rcond are two names of one cutoff", expected="one",
+                         got=f"rcond={rcond}, rtol={rtol}", fix="leave out rcond")  # fmt: skip
     if rcond is None:
-        rcond = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+        rcond = NUMPYS_CUTOFF if rtol is np._NoValue else rtol
+    rcond = rounding(x) if rcond is None else rcond
+    return pinv_above(x, amax(factor.svd(_constant(x))[1], axis=-1, initial=0.0) * rcond)
+
+
+def rounding(x: Value) -> float:
+    """What a singular value may be by rounding alone, relative to the largest."""
+    require_static("the cutoff of singular values", x.shape[-2:])
+    return max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+
+
+def pinv_above(x: Value, cutoff) -> Value:
+    """The pseudoinverse with singular values up to `cutoff` (one a matrix) taken as 0."""
     u, s, vh = factor.svd(_constant(x))
-    cutoff = amax(s, axis=-1, keepdims=True) * rcond
-    inverse = select(s > cutoff, 1.0 / select(s > cutoff, s, 1.0), 0.0)
+    large = s > reshape(cutoff, (*cutoff.shape, 1))
+    inverse = select(large, 1.0 / select(large, s, 1.0), 0.0)
     out = product(swapped(vh) * row(inverse, vh.shape[-1]), swapped(u))
     return factor.attached(_constant(out), x, rule="pinv")
 
@@ -241,10 +284,16 @@ def lstsq(a, b, rcond=None):
     vectors = y.ndim == 1
     y = reshape(y, (y.shape[0], 1)) if vectors else y
     m, n = x.shape
-    tolerance = max(m, n) * float(np.finfo(x.dtype).eps) if rcond is None else rcond
+    # NumPy computes in float64, and a negative rcond is the rounding of it.
+    eps = float(np.finfo("f8").eps)
+    if rcond is None:
+        rcond = max(m, n) * eps
+    elif isinstance(rcond, (int, float)) and rcond < 0:
+        rcond = eps
     s = factor.svd(x)[1]
-    rank = sum_(s > amax(s) * tolerance)
-    out = matmul(_pinv(x, tolerance), y)
+    cutoff = amax(_constant(s), initial=0.0) * rcond
+    rank = sum_(convert(s > cutoff, "i4"), dtype="i4")
+    out = matmul(pinv_above(x, cutoff), y)
     residuals = sum_((matmul(x, out) - y) ** 2, axis=0)
     if m <= n:
         residuals = index(residuals, slice(0, 0))
@@ -299,18 +348,22 @@ def multi_dot(arrays, *, out=None):
     return values[0]
 
 
+def _largest(x: Value, axis, keepdims=False) -> Value:
+    return amax(x, axis, keepdims=keepdims, initial=0.0 if 0 in x.shape else None)
+
+
 def _matrix_norm(x: Value, ord, axes, keepdims) -> Value:
     """Norms of matrices that are not the Frobenius norm."""
     if ord in (1, -1, np.inf, -np.inf):
         inner, outer = axes if ord in (1, -1) else axes[::-1]
         sums = sum_(apply("abs", x), axis=inner, keepdims=True)
-        pick = amax if ord in (1, np.inf) else amin
+        pick = _largest if ord in (1, np.inf) else amin
         out = pick(sums, axis=(inner, outer) if keepdims else outer, keepdims=True)
         return (
             out if keepdims else reshape(out, [d for k, d in enumerate(x.shape) if k not in axes])
         )
     s = factor.svd(moveaxis(x, axes, (-2, -1)))[1]
-    by_values = {2: amax, -2: amin, "nuc": sum_}
+    by_values = {2: _largest, -2: amin, "nuc": sum_}
     if ord not in by_values:
         raise NotCoveredError("linalg.norm", f"there is no matrix norm ord={ord!r}",
                               expected="None, 'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
@@ -330,11 +383,70 @@ def linalg_norm(x, ord=None, axis=None, keepdims=False):
 
     The gradient of the 2-norm at 0 is 0.
     """
-    v = value(x)
-    v = v if v.dtype.kind == "f" else convert(v, "f8")
+    v = _floats(x)
     axes = tuple(range(v.ndim)) if axis is None else axis
     axes = axes if isinstance(axes, tuple) else (axes,)
     axes = tuple(a % v.ndim for a in axes)
-    if len(axes) == 2 and ord not in (None, "fro"):
+    if len(axes) == 2 and ord not in (None, "fro", "f"):
         return _matrix_norm(v, ord, axes, keepdims)
     return norm(v, ord, axis, keepdims)
+
+
+@public(np.linalg.vector_norm, examples=["f(A34)", "f(A34, axis=1, ord=3)",
+                                         "f(A234, axis=(0, 2), keepdims=True)"])  # fmt: skip
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    """As np.linalg.vector_norm: of all elements, or of those along the axes."""
+    v = _floats(x)
+    axes = range(v.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = sorted(a % v.ndim for a in axes)
+    rest = [a for a in range(v.ndim) if a not in axes]
+    flat = reshape(transpose(v, [*rest, *axes]), [*(v.shape[a] for a in rest),
+                                                  size_of([v.shape[a] for a in axes])])  # fmt: skip
+    out = norm(flat, ord, len(rest))
+    return reshape(out, [1 if a in axes else n for a, n in enumerate(v.shape)]) if keepdims else out
+
+
+@public(np.linalg.matrix_norm, examples=["f(A34)", "f(A234, ord=1)", "f(A34, ord='nuc')"])
+def matrix_norm(x, /, *, keepdims=False, ord="fro"):
+    """As np.linalg.matrix_norm, of the last two axes."""
+    return linalg_norm(x, ord, (-2, -1), keepdims)
+
+
+@public(np.linalg.cond, examples=["f(A44)", "f(A34)", f"f({WELL}, 1)", f"f({BATCH}, 'fro')",
+                                  "f(A34, -2)"])  # fmt: skip
+def cond(x, p=None):
+    """As np.linalg.cond; that of a singular matrix is infinite, or in norms other than 2 and -2 a
+    LinAlgError."""
+    v = matrix("cond", x)
+    if 0 in v.shape[-2:]:
+        raise ShapeError("cond", "an empty matrix has no condition", got=f"shape {v.shape}",
+                         expected="a row or more", fix="leave it out")  # fmt: skip
+    if p in (None, 2, -2):
+        s = factor.svd(v)[1]
+        first, last = index(s, (..., 0)), index(s, (..., -1))
+        top, below = (last, first) if p == -2 else (first, last)
+        none = apply("logical_and", top == 0.0, below == 0.0)
+        return select(none, np.inf, top / select(none, 1.0, below))
+    return linalg_norm(v, p, (-2, -1)) * linalg_norm(inv(v), p, (-2, -1))
+
+
+@public(np.linalg.matrix_rank, examples=["f(A34)", "f(A234[:, :, :1] * A4)", "f(A44, 1.5)",
+                                         "f(A4)", "f(A34, rtol=0.3)"])  # fmt: skip
+def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
+    """As np.linalg.matrix_rank."""
+    v = _floats(A)
+    if tol is not None and rtol is not None:
+        raise ShapeError("matrix_rank", "tol and rtol are two ways to say the same",
+                         expected="one of them", got="both", fix="leave out tol")  # fmt: skip
+    if v.ndim < 2:
+        return convert(sum_(convert(v != 0.0, "i8")) > 0, "i8")
+    s = _constant(factor.svd(v)[1])
+    if tol is None:
+        tol = amax(s, axis=-1, initial=0.0) * (rounding(v) if rtol is None else rtol)
+    bound = lift(s, tol)
+    return sum_(s > reshape(bound, (*bound.shape, 1)), axis=-1)
+
+
+def _floats(x) -> Value:
+    v = value(x)
+    return v if v.dtype.kind == "f" else convert(v, "f8")

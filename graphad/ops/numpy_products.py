@@ -232,11 +232,11 @@ def norm(x, ord=None, axis=None, keepdims=False):
     x = value(x)
     x = convert(x, x.dtype if x.dtype.kind == "f" else "f8")
     axes = axes_of(x, axis)
-    if ord in (None, "fro") or (ord == 2 and len(axes) == 1):
+    if ord in (None, "fro", "f") or (ord == 2 and len(axes) == 1):
         return apply("sqrt", sum_(x * x, axes, keepdims=keepdims))
     size = apply("abs", x)
     if ord == np.inf:
-        return amax(size, axes, keepdims=keepdims)
+        return amax(size, axes, keepdims=keepdims, initial=0.0 if 0 in x.shape else None)
     if ord == -np.inf:
         return amin(size, axes, keepdims=keepdims)
     if ord == 0:

@@ -120,9 +120,14 @@ def fold_constants(node: Node, args, params, alone):
     return const(args[0], np.asarray(out).item(), Spec(args[0].shape, node.spec.dtype))
 
 
-@rule("alias", "stop_gradient", "attached")
+@rule("alias", "stop_gradient", "attached", "polar")
 def _transparent(node, args, params, alone):
     return args[0]
+
+
+@rule("pole")
+def _without_limit(node, args, params, alone):
+    return full(args[0], 0)
 
 
 @rule("convert")

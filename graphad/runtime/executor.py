@@ -42,6 +42,7 @@ BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
 SINGULAR, NOT_POSITIVE, NOT_CONVERGED = 5, 6, 7  # of linear algebra, see emit/lapack.py
 FOREIGN = 8  # a foreign function raised
 BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # of draws, see emit/sampling.py
+NOT_REAL = 12  # of functions of matrices
 
 PREPARE_SOURCE = quick(f"""\
 def kernel(table, start, stop):
@@ -232,6 +233,25 @@ def kernel(table, start, stop):
         invoke1(integer(table, 23), threads)
     return 0
 """)
+
+# A kernel that calls BLAS or LAPACK: the functions that get and set their threads, how many may be
+# used, the rows of the largest matrix, the kernel and its table. Few threads do not pay for small
+# matrices, and where other processes run they wait for one another.
+ONE_THREAD = 256  # rows below which there is one
+
+HELD_SOURCE = f"""{CONTROL}\
+def kernel(table, start, stop):
+    most = integer(table, 2)
+    if integer(table, 3) < {ONE_THREAD}:
+        most = 1
+    threads = invoke0(integer(table, 0)) & 65535
+    if threads > most:
+        invoke1(integer(table, 1), most)
+    status = call_kernel(integer(table, 4), integer(table, 5), start, stop)
+    if threads > most:
+        invoke1(integer(table, 1), threads)
+    return status
+"""
 
 # A loop over steps. Its operands: the frame, the number of steps, the slot that says where a
 # smaller number stands (or 0), whether backward, the slot of the index, the steps of the body and

@@ -28,6 +28,10 @@ LINALG = {
         "the iteration did not converge",
         "look for nan and inf in the matrix",
     ),
+    executor.NOT_REAL: (
+        "an eigenvalue is negative, and the result complex",
+        "a matrix without eigenvalues on the negative real axis",
+    ),
 }
 WEIGHTS = {
     executor.BAD_WEIGHT: (
@@ -85,6 +89,8 @@ def _linalg_error(status: int, region, lowered) -> Exception:
     if where == NOWHERE or not name:  # somewhere in straight-line code
         name, where = next(_routines(lowered.graph), ("linear algebra", where))
     where = None if lowered.ours else where
+    if name == "real_result":
+        name = region.param("operation")
     return LinAlgError(name.removeprefix("small_"), problem, where=where, fix=fix)
 
 

@@ -122,6 +122,8 @@ def fail(status):
         raise ValueError("graphad.random: every log-weight of a row is -inf")
     if status == 11:
         raise ValueError("graphad.random: more draws without replacement than non-zero weights")
+    if status == 12:
+        raise np.linalg.LinAlgError("an eigenvalue is negative, and the result complex")
     raise ValueError("graphad: a slice reaches over the end of a symbolic dim")
 
 

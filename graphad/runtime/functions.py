@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.machinery
 import importlib.util
+import itertools
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -231,17 +232,16 @@ def lapack_address(name: str) -> int:
 @lru_cache(maxsize=1)
 def blas_threads() -> tuple[int, int]:
     """Addresses of the functions that get and set how many threads SciPy's BLAS uses; zeros for a
-    BLAS that has none that we know."""
-    lapack_address("dgemm")  # loads it
-    with open("/proc/self/maps", encoding="utf-8") as maps:
-        loaded = {line.split(maxsplit=5)[-1].strip() for line in maps if "openblas" in line}
-    for place in sorted(loaded, key=lambda p: "scipy" not in Path(p).name):
-        library = ctypes.CDLL(place)
-        for prefix in ("scipy_openblas", "openblas"):
-            get, set_ = (getattr(library, f"{prefix}_{w}_num_threads", None) for w in
-                         ("get", "set"))  # fmt: skip
-            if get is not None and set_ is not None:
-                return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (get, set_))  # type: ignore
+    BLAS that has none that we know. They are looked up in the libraries that SciPy's module needs:
+    NumPy may have brought a BLAS of its own under the same names."""
+    library = ctypes.CDLL(cython("cython_blas").__file__)
+    names = [(f"{p}openblas_get_num_threads{s}", f"{p}openblas_set_num_threads{s}")
+             for p, s in itertools.product(("scipy_", ""), ("", "64_", "_64"))]  # fmt: skip
+    for pair in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
+        functions = [getattr(library, name, None) for name in pair]
+        if all(functions):
+            get, put = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)  # type: ignore
+            return get, put
     return 0, 0
 
 

@@ -64,7 +64,8 @@ class Image:
 class Writer:
     """Grows an image; values that are Dims are written by a layout kernel at the call."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, most_threads: int = 1):
+        self.most_threads = most_threads
         self.data: list[int] = [0] * x.HEADER
         self.computed: list[tuple[int, Any]] = []
         self.relocations: list[tuple[int, int, Any]] = []
@@ -195,7 +196,7 @@ class Scope:
         for region, kernel in zip(self.program.regions, self.kernels, strict=True):
             if isinstance(kernel, Kernel):
                 self._add(kernel.source, kernel.pointers, kernel.integers, region, kernel.stop,
-                          kernel.work, kernel.grain, kernel.address)  # fmt: skip
+                          kernel.work, kernel.grain, kernel.address, kernel.blas)  # fmt: skip
                 for total in kernel.totals:
                     self._add(total.source, total.pointers, total.integers, region)
             else:
@@ -207,14 +208,18 @@ class Scope:
         self.writer.groups[self.group].append(step)
 
     def _add(
-        self, source, pointers, integers, region, stop: Any = 0, work: Any = 0, grain=1, address=0
-    ):
+        self, source, pointers, integers, region, stop: Any = 0, work: Any = 0, grain=1, address=0,
+        blas=None,
+    ):  # fmt: skip
         table = len(self.writer.data)
         for buffer, offset in pointers:
             size = self.program.buffers[buffer].spec.dtype.itemsize if buffer >= 0 else 0
             self.writer.follow(self.places[buffer], offset * size)
         for value in integers:
             self.writer.put(value)
+        if blas is not None:
+            address = address or kernel_address(source, self.keep)
+            address, table = products.held(self, address, table, blas)
         self.step(source, table, region, stop, work, grain, address)
 
     def _fill(self, region, kernel):
@@ -378,8 +383,9 @@ def make_image(
     sources += [t.source for k in ours for t in k.totals] + x.ALWAYS
     kinds = {type(region) for region in all_regions(program)}
     sources += [source for kind, source in OF_REGIONS.items() if kind in kinds]
-    build([*sources, *(TEAM_SOURCES if shared else ())], keep)
-    w = Writer(program)
+    held = [x.HELD_SOURCE] if any(k.blas is not None for k in ours) else []
+    build([*sources, *held, *(TEAM_SOURCES if shared else ())], keep)
+    w = Writer(program, threads)
     if shared:
         w.data[x.THREADS], w.data[x.TEAM] = threads, team_address(products)
     scope = Scope(w, program, kernels, keep)

@@ -61,13 +61,24 @@ def _product_table(scope, region, kind, place_of, chunk=0):
         units = (b_lead * item if region.b_turned else item, 0, item)
     else:
         units = (b_lead * item, a_lead * item, region.m * c_lead * item)
-    calls = blas_threads() if w.data[x.THREADS] > 1 else (0, 0)
     for value in (_gemm(f"f{item}"), region.batch, b_step, a_step, c_step, kind, *units,
-                  *calls, chunk):  # fmt: skip
+                  *blas_threads(), chunk):  # fmt: skip
         w.put(value)
     assert len(w.data) == at
     for value in values:
         w.put(value)
+
+
+def held(scope, address: int, table: int, rows) -> tuple[int, int]:
+    """(function, table) that call a kernel with as many threads of BLAS as it may use."""
+    w, calls = scope.writer, blas_threads()
+    if not all(calls):
+        return address, table
+    own = len(w.data)
+    for value in (*calls, w.most_threads, rows, address):
+        w.put(value)
+    w.follow(Place(x.SELF, 8 * table, w.relocations))
+    return kernel_address(x.HELD_SOURCE, scope.keep), own
 
 
 def strips(scope, region, kernel) -> None:
