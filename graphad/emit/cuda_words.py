@@ -36,7 +36,7 @@ def entry(table: i8, steps: i8, grain: i8, stop: i8, failed: i8, mark: i8) -> i8
 
 def entry_source(source: str) -> str:
     """The function that runs a kernel for its steps."""
-    return ENTRY.format(steps=TOGETHER if source.startswith(TEAM) else ALONE)
+    return ENTRY.format(steps=TOGETHER if TEAM in source else ALONE)
 
 
 # Where there is no cuBLAS: one element of the result by each thread. The table has the sizes, then

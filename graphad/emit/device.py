@@ -18,7 +18,7 @@ from graphad.errors import NOWHERE
 from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
 from graphad.spec import size_of
 
-TEAM = "# a block of threads shares each step\n"  # first line of such a source
+TEAM = "# a block of threads shares each step\n"  # among the first lines of such a source
 WARP, LARGEST_TEAM = 32, 256
 NO_PROMISE = {"load": "peek", "peek": "peek", "store": "keep", "keep": "keep"}
 STEPS = {True: 1024, False: 1 << 16}  # that fill a GPU: of teams, and of single threads

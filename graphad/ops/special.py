@@ -15,7 +15,8 @@ import numpy as np
 from graphad.errors import DerivativeError
 from graphad.op import TABLE
 from graphad.ops.scalar import elementwise, scale, sym
-from graphad.ops.value import Value, add, apply, select
+from graphad.ops.value import Value, add, apply, broadcast_to, lift, select
+from graphad.spec import broadcast_shapes
 
 ROOT_PI = math.sqrt(math.pi)
 ROOT_TWO = math.sqrt(2.0)
@@ -418,25 +419,27 @@ def polygamma(n: int, x: Value) -> Value:
     return apply("zeta", float(n + 1), x) * ((-1.0) ** (n + 1) * math.factorial(n))
 
 
-def _largest(x: Value, axis, weights=None) -> Value:
+def _largest(x: Value, axis) -> Value:
     from graphad.ops.numpy_math import amax
 
-    if weights is not None:  # what weighs nothing does not count
-        x = select(apply("not_equal", weights, 0), x, -np.inf)
     top = amax(x, axis=axis, keepdims=True)
     top = select(apply("isfinite", top), top, 0.0)
     return add(x, "stop_gradient", [top])
 
 
 def logsumexp(x: Value, axis=None, b=None, keepdims=False) -> Value:
-    """log(sum(b exp(x))), shifted by the largest x."""
+    """log(sum(b exp(x))), shifted by the largest x that has a weight."""
     from graphad.ops.numpy_math import sum_
     from graphad.ops.numpy_shape import squeeze
 
-    top = _largest(x, axis, b)
-    terms = _exp(x - top)
-    if b is not None:
-        terms = apply("scale", terms, b)  # not inf * 0
+    if b is None:
+        top = _largest(x, axis)
+        terms = _exp(x - top)
+    else:
+        weights = lift(x, b, "logsumexp")
+        x = broadcast_to(x, broadcast_shapes("logsumexp", x.shape, weights.shape))
+        top = _largest(select(weights != 0, x, -np.inf), axis)
+        terms = apply("scale", weights, _exp(x - top))  # what weighs nothing may be infinite
     out = _log(sum_(terms, axis=axis, keepdims=True)) + top
     if keepdims:
         return out
