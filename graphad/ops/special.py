@@ -193,7 +193,7 @@ special("inverse_mills", 1, "inverse_mills_{code}({0})", units=(5.0, 5.0),
 
 # -- the logistic function and its kin -------------------------------------------------------------
 special("logistic_density", 1, "logistic_density_{code}({0})",
-        reference=lambda x: _scipy("expit")(x) * _scipy("expit")(-x),
+        reference=lambda x: np.exp(-abs(x)) / (1 + np.exp(-abs(x))) ** 2,
         meaning=lambda x: sym("exp")(-x) / (1 + sym("exp")(-x)) ** 2,
         partials=lambda x, out: (-apply("tanh", 0.5 * x) * out,))  # fmt: skip
 special("expit", 1, "expit_{code}({0})", meaning=lambda x: 1 / (1 + sym("exp")(-x)),
@@ -204,9 +204,12 @@ special("softplus", 1, "softplus_{code}({0})", reference=lambda x: np.logaddexp(
 special("log_expit", 1, "(-softplus_{code}(-{0}))",
         meaning=lambda x: -sym("log")(1 + sym("exp")(-x)),
         partials=lambda x, out: (apply("expit", -x),))  # fmt: skip
+special("logit_slope", 1, "({one} / ({0} * ({one} - {0})))", domain=((0.05, 0.95),),
+        reference=lambda p: 1 / (p * (1 - p)), meaning=lambda p: 1 / (p * (1 - p)),
+        partials=lambda p, out: (out * out * (2.0 * p - 1.0),))  # fmt: skip
 special("logit", 1, "logit_{code}({0})", domain=((0.05, 0.95),),
         meaning=lambda p: sym("log")(p / (1 - p)),
-        partials=lambda p, out: (1.0 / p + 1.0 / (1.0 - p),))  # fmt: skip
+        partials=lambda p, out: (apply("logit_slope", p),))  # fmt: skip
 
 
 # -- the gamma function ----------------------------------------------------------------------------
@@ -382,18 +385,51 @@ def _sign(x):
     return apply("sign", x)
 
 
-def _first_over(x, first, turn: float, damp=None):
-    """A function of the first order over x: near 0 by its series, which is a function of x**2."""
-    terms = [0.5 * (0.25 * turn) ** k / (math.factorial(k) * math.factorial(k + 1))
+def _second_over(x, sign: float):
+    """The function of the second order over x, near 0: by its series."""
+    terms = [0.25 * (0.25 * sign) ** k / (math.factorial(k) * math.factorial(k + 2))
              for k in range(11)]  # fmt: skip
-    near = _polynomial(x * x, terms)
-    far = select(apply("isinf", first), 0.0, first / x)  # where it is nothing beside the others
-    return select(apply("abs", x) < 1.0, near if damp is None else near * damp, far)
+    return x * _polynomial(x * x, terms)
 
 
+def _first_over(name: str, slope, far: str = "{1} / {0}"):
+    """Declare a function of the first order over x, its second argument being that function."""
+
+    def reference(x, first):
+        with np.errstate(all="ignore"):
+            out = np.where(np.isinf(first), 0, first / x) if name == "i1_over" else first / x
+        return np.where(x == 0, np.asarray(0.5, x.dtype), out)
+
+    elementwise(
+        name, None, f"({{cast}}(0.5) if {{0}} == {{zero}} else {far})", arity=2, takes="float",
+        reference=reference, cost=5, meaning=lambda x, first: first / x,
+        partials=lambda x, first, out: (slope(x, out), None),
+    )  # fmt: skip
+
+
+# Where both are infinite, the first order over x is nothing beside the others.
+_first_over(
+    "i1_over",
+    lambda x, out: select(
+        apply("abs", x) < 1.0, _second_over(x, 1.0), (apply("i0", x) - 2.0 * out) / x
+    ),
+    "({zero} if abs({1}) == {cast}(np.inf) else {1} / {0})",
+)
+_first_over(
+    "i1e_over",
+    lambda x, out: select(
+        apply("abs", x) < 1.0, _exp(-apply("abs", x)) * _second_over(x, 1.0),
+        (apply("i0e", x) - 2.0 * out) / x) - _sign(x) * out,
+)  # fmt: skip
+_first_over(
+    "j1_over",
+    lambda x, out: select(
+        apply("abs", x) < 1.0, -_second_over(x, -1.0), (apply("j0", x) - 2.0 * out) / x
+    ),
+)
 special("i0", 1, meaning=sym("besseli", 0), partials=lambda x, out: (apply("i1", x),))
 special("i1", 1, meaning=sym("besseli", 1),
-        partials=lambda x, out: (apply("i0", x) - _first_over(x, out, 1.0),))  # fmt: skip
+        partials=lambda x, out: (apply("i0", x) - apply("i1_over", x, out),))  # fmt: skip
 special("i0e", 1, "i0e_{code}({0})", units=(4.0, 0.6),
         meaning=lambda x: sym("exp")(-x) * sym("besseli", 0)(x),
         domain=((0.2, 4.0),),  # where the meaning needs no absolute value
@@ -402,11 +438,10 @@ special("i1e", 1, "i1e_{code}({0})", units=(4.0, 0.6),
         meaning=lambda x: sym("exp")(-x) * sym("besseli", 1)(x),
         domain=((0.2, 4.0),),
         partials=lambda x, out: (
-            apply("i0e", x) - _sign(x) * out
-            - _first_over(x, out, 1.0, _exp(-apply("abs", x))),))  # fmt: skip
+            apply("i0e", x) - _sign(x) * out - apply("i1e_over", x, out),))  # fmt: skip
 special("j0", 1, meaning=sym("besselj", 0), partials=lambda x, out: (-apply("j1", x),))
 special("j1", 1, meaning=sym("besselj", 1),
-        partials=lambda x, out: (apply("j0", x) - _first_over(x, out, -1.0),))  # fmt: skip
+        partials=lambda x, out: (apply("j0", x) - apply("j1_over", x, out),))  # fmt: skip
 
 
 # -- composites ------------------------------------------------------------------------------------
