@@ -206,7 +206,7 @@ special("log_expit", 1, "(-softplus_{code}(-{0}))",
         partials=lambda x, out: (apply("expit", -x),))  # fmt: skip
 special("logit_slope", 1, "({one} / ({0} * ({one} - {0})))", domain=((0.05, 0.95),),
         reference=lambda p: 1 / (p * (1 - p)), meaning=lambda p: 1 / (p * (1 - p)),
-        partials=lambda p, out: (out * out * (2.0 * p - 1.0),))  # fmt: skip
+        partials=lambda p, out: (scale(out * out, 2.0 * p - 1.0),))  # fmt: skip
 special("logit", 1, "logit_{code}({0})", domain=((0.05, 0.95),),
         meaning=lambda p: sym("log")(p / (1 - p)),
         partials=lambda p, out: (apply("logit_slope", p),))  # fmt: skip
@@ -232,8 +232,8 @@ def _trigamma(x):
     """The derivative of digamma; on the left by reflection (NIST DLMF 5.15.6)."""
     safe = select(x > 0.0, x, 1.0 - x)
     value = apply("trigamma", safe)
-    sine = apply("sin", x * math.pi)
-    left = math.pi**2 / (sine * sine) - value
+    r = math.pi / apply("sin", x * math.pi)
+    left = r * r - value
     return select(x > 0.0, value, left)
 
 
