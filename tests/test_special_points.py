@@ -24,7 +24,7 @@ from graphad.spec import Spec
 
 ORDER = 4
 # Where a limit is infinite, what is infinite of both signs may meet on the way to it.
-BOTH_SIGNS = {"power", "gammainc", "gammaincc", "betainc"}
+BOTH_SIGNS = {"gammainc", "gammaincc", "betainc"}
 
 
 def skipped(name, point, orders):
@@ -88,8 +88,10 @@ def compare(name, orders, got):
         if skipped(name, point, orders):
             continue
         want = wanted(name, point, inward, orders)
+        if name == "power" and point[0] == 0 and orders[1] > 0 and np.isinf(want):
+            continue  # the convention in the exponent: 0**y is flat
         if np.isinf(want) and name in BOTH_SIGNS:
-            assert np.isnan(got[k]) or got[k] == want or sum(orders) > 1, (point, orders)
+            assert got[k] == want or (np.isnan(got[k]) and sum(orders) > 1), (point, orders)
             continue
         np.testing.assert_allclose(got[k], want, rtol=1e-9, atol=1e-12, err_msg=f"{point} {orders}")
 
@@ -158,7 +160,7 @@ def test_no_nan_far_out(name):
     found = partials(called(name), [at], (forward,))
     results = evaluate(builder.finish(v.id for v in found.values()), [x])
     fine = np.isfinite(results[0])
-    if name in ("gamma", "gammaln", "digamma", "sin", "cos", "tan", "sinc"):
+    if name in ("gamma", "gammaln", "digamma", "logit_slope"):
         fine &= x >= 0
     for n, got in enumerate(results[1:], 1):
         assert not np.isnan(got[fine]).any(), (n, x[fine], got[fine])

@@ -212,7 +212,7 @@ def _bodies() -> dict[str, Any]:
         "rem": np.fmod, "mod": np.remainder, "floordiv": np.floor_divide, "pow": np.power,
         "copysign": np.copysign, "log_ratio": lambda x, y: np.log(x) - np.log(y),
         "softplus": lambda x: np.logaddexp(x, type(x)(0)),
-        "mills_ratio": lambda x: (1.0 + x * 0.0) / find("inverse_mills").reference([-x], {}, None),
+        "mills_ratio": lambda x: 1.0 / find("inverse_mills").reference([-x], {}, None),
     }  # fmt: skip
 
 

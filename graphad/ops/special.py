@@ -273,7 +273,7 @@ elementwise(
     "gamma_power", None,
     "exp_{code}((({zero} if {1} - {one} == {0} else ({1} - {one} - {0}) * log_{code}({2})) - {2})"
     " - gammaln_{code}({1}))",
-    arity=3, takes="float", cost=60,
+    arity=3, takes="float", cost=60, domain=((0, 2), (0.3, 4), (0.2, 6)),
     reference=lambda k, a, x: np.exp(
         _scipy("xlogy")(a - 1 - k, x) - x - _scipy("gammaln")(a)).astype(x.dtype),
     meaning=lambda k, a, x: x ** (a - 1 - k) * sym("exp")(-x) / sym("gamma")(a),
@@ -310,6 +310,7 @@ elementwise(
     " + ({zero} if {3} - {one} == {1} else ({3} - {one} - {1}) * log1p_{code}(-{4}))"
     " - betaln_{code}({2}, {3}))",
     arity=5, takes="float", cost=80,
+    domain=((0, 2), (0, 2), (0.3, 4), (0.3, 4), (0.05, 0.95)),
     reference=lambda j, k, a, b, x: np.exp(
         _scipy("xlogy")(a - 1 - j, x) + _scipy("xlog1py")(b - 1 - k, -x)
         - _scipy("betaln")(a, b)).astype(x.dtype),
