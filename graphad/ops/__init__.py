@@ -2,6 +2,7 @@
 
 from graphad.ops import (
     array,
+    bessel,
     bits,
     complex_pairs,
     control,
@@ -28,6 +29,7 @@ from graphad.ops import (
 
 __all__ = [
     "array",
+    "bessel",
     "bits",
     "complex_pairs",
     "control",

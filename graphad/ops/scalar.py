@@ -190,6 +190,8 @@ elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=sym("sqrt"), takes="flo
 
 elementwise("exp2", np.exp2, "exp2_{code}({0})", meaning=lambda x: 2**x, takes="float", cost=12,
             partials=lambda x, out: (out * math.log(2.0),))  # fmt: skip
+
+
 def _over_square(root):
     """The slope of the cube root: a power of one term, whose derivatives at 0 have a sign each."""
     r = 1.0 / root
@@ -258,9 +260,9 @@ elementwise("hypot", np.hypot, "hypot_{code}({0}, {1})",
 elementwise("arcsinh", np.arcsinh, "asinh_{code}({0})", meaning=sym("asinh"), takes="float",
             cost=25, partials=lambda x, out: (1.0 / apply("hypot", x, 1.0),))  # fmt: skip
 elementwise("arccosh", np.arccosh, "acosh_{code}({0})", meaning=sym("acosh"), takes="float",
-            partials=lambda x, out: ((1.0 / apply("sqrt", x - 1.0)) * (1.0 / apply("sqrt", x + 1.0)),),
-            cost=25,
-            domain=((1.1, 5.0),))  # fmt: skip
+            partials=lambda x, out: (
+                (1.0 / apply("sqrt", x - 1.0)) * (1.0 / apply("sqrt", x + 1.0)),
+            ), cost=25, domain=((1.1, 5.0),))  # fmt: skip
 elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=sym("atanh"), takes="float",
             partials=lambda x, out: (1.0 / ((1.0 - x) * (1.0 + x)),), cost=20,
             domain=((-0.9, 0.9),))  # fmt: skip

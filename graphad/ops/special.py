@@ -79,7 +79,7 @@ def without(function: str, argument: str, twice: bool = False):
     return raise_error
 
 
-def _polynomial(x, coefficients):
+def polynomial(x, coefficients):
     """By Horner's rule, lowest first."""
     *others, out = coefficients
     for c in reversed(others):
@@ -177,7 +177,7 @@ _EXCESS = (
 def _inverse_mills_slope(x, out):
     """-out (x + out), by a quotient where x + out is a small difference."""
     u = 1.0 / (x * x)
-    excess = _polynomial(u, _EXCESS[0]) / _polynomial(u, _EXCESS[1])
+    excess = polynomial(u, _EXCESS[0]) / polynomial(u, _EXCESS[1])
     return select(x < -8.0, -excess * (1.0 + excess * u), -scale(out, x + out))
 
 
@@ -341,7 +341,8 @@ special("betainc", 3, domain=((0.3, 4.0), (0.3, 4.0), (0.05, 0.95)),
                                        _beta_density(a, b, x)))  # fmt: skip
 special("betainc_da", 3, reference=_numerically("betainc", 0),
         partials=lambda a, b, x, out: (
-            _SECOND, _SECOND, scale(_beta_density(a, b, x), _log(x) + _beta_slope(a, b))))  # fmt: skip
+            _SECOND, _SECOND,
+            scale(_beta_density(a, b, x), _log(x) + _beta_slope(a, b))))  # fmt: skip
 special("betainc_db", 3, reference=_numerically("betainc", 1),
         partials=lambda a, b, x, out: (
             _SECOND, _SECOND,
@@ -375,74 +376,12 @@ special("log_ratio", 2, "log_ratio_{code}({0}, {1})", reference=_log_ratio_refer
         partials=lambda x, y, out: (1.0 / x, -1.0 / y))  # fmt: skip
 special("rel_entr", 2, _DIVERGENCE.replace("{rest}", "").replace("{at_zero}", "{zero}"),
         meaning=lambda x, y: x * sym("log")(x / y), domain=((0.1, 3.0), (0.1, 3.0)),
-        partials=lambda x, y, out: (apply("log_ratio", x, y) + 1.0, -apply("ratio", x, y)))  # fmt: skip
+        partials=lambda x, y, out: (
+            apply("log_ratio", x, y) + 1.0, -apply("ratio", x, y)))  # fmt: skip
 special("kl_div", 2, _DIVERGENCE.replace("{rest}", " + ({1} - {0})").replace("{at_zero}", "{1}"),
         meaning=lambda x, y: x * sym("log")(x / y) - x + y, domain=((0.1, 3.0), (0.1, 3.0)),
-        partials=lambda x, y, out: (apply("log_ratio", x, y), 1.0 - apply("ratio", x, y)))  # fmt: skip
-
-
-# -- Bessel functions ------------------------------------------------------------------------------
-def _sign(x):
-    return apply("sign", x)
-
-
-def _second_over(x, sign: float):
-    """The function of the second order over x, near 0: by its series."""
-    terms = [0.25 * (0.25 * sign) ** k / (math.factorial(k) * math.factorial(k + 2))
-             for k in range(11)]  # fmt: skip
-    return x * _polynomial(x * x, terms)
-
-
-def _first_over(name: str, slope, far: str = "{1} / {0}"):
-    """Declare a function of the first order over x, its second argument being that function."""
-
-    def reference(x, first):
-        with np.errstate(all="ignore"):
-            out = np.where(np.isinf(first), 0, first / x) if name == "i1_over" else first / x
-        return np.where(x == 0, np.asarray(0.5, x.dtype), out)
-
-    elementwise(
-        name, None, f"({{cast}}(0.5) if {{0}} == {{zero}} else {far})", arity=2, takes="float",
-        reference=reference, cost=5, meaning=lambda x, first: first / x,
-        partials=lambda x, first, out: (slope(x, out), None),
-    )  # fmt: skip
-
-
-# Where both are infinite, the first order over x is nothing beside the others.
-_first_over(
-    "i1_over",
-    lambda x, out: select(
-        apply("abs", x) < 1.0, _second_over(x, 1.0), (apply("i0", x) - 2.0 * out) / x
-    ),
-    "({zero} if abs({1}) == {cast}(np.inf) else {1} / {0})",
-)
-_first_over(
-    "i1e_over",
-    lambda x, out: select(
-        apply("abs", x) < 1.0, _exp(-apply("abs", x)) * _second_over(x, 1.0),
-        (apply("i0e", x) - 2.0 * out) / x) - _sign(x) * out,
-)  # fmt: skip
-_first_over(
-    "j1_over",
-    lambda x, out: select(
-        apply("abs", x) < 1.0, -_second_over(x, -1.0), (apply("j0", x) - 2.0 * out) / x
-    ),
-)
-special("i0", 1, meaning=sym("besseli", 0), partials=lambda x, out: (apply("i1", x),))
-special("i1", 1, meaning=sym("besseli", 1),
-        partials=lambda x, out: (apply("i0", x) - apply("i1_over", x, out),))  # fmt: skip
-special("i0e", 1, "i0e_{code}({0})", units=(4.0, 0.6),
-        meaning=lambda x: sym("exp")(-x) * sym("besseli", 0)(x),
-        domain=((0.2, 4.0),),  # where the meaning needs no absolute value
-        partials=lambda x, out: (apply("i1e", x) - _sign(x) * out,))  # fmt: skip
-special("i1e", 1, "i1e_{code}({0})", units=(4.0, 0.6),
-        meaning=lambda x: sym("exp")(-x) * sym("besseli", 1)(x),
-        domain=((0.2, 4.0),),
-        partials=lambda x, out: (
-            apply("i0e", x) - _sign(x) * out - apply("i1e_over", x, out),))  # fmt: skip
-special("j0", 1, meaning=sym("besselj", 0), partials=lambda x, out: (-apply("j1", x),))
-special("j1", 1, meaning=sym("besselj", 1),
-        partials=lambda x, out: (apply("j0", x) - apply("j1_over", x, out),))  # fmt: skip
+        partials=lambda x, y, out: (
+            apply("log_ratio", x, y), 1.0 - apply("ratio", x, y)))  # fmt: skip
 
 
 # -- composites ------------------------------------------------------------------------------------
