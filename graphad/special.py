@@ -35,7 +35,9 @@ from graphad.ops.value import apply, lift
 from graphad.selection import any_tensor
 
 HIDDEN = ("psi", "_zeta", "gammainc_da", "betainc_da", "betainc_db", "exp_minus_square",
-          "exp_minus_half_square", "inverse_mills", "mills_ratio")  # fmt: skip
+          "exp_minus_half_square", "inverse_mills", "logistic_density", "logit_slope", "log_ratio",
+          "ratio", "difference", "quantile_slope", "gamma_power", "beta_power", "i1_over",
+          "i1e_over", "j1_over")  # fmt: skip
 _ARGUMENTS = {
     "zeta": ("s", "q"), "beta": ("a", "b"), "betaln": ("a", "b"), "betainc": ("a", "b", "x"),
     "gammainc": ("a", "x"), "gammaincc": ("a", "x"), "logit": ("p",), "ndtri": ("p",),

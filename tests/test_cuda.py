@@ -69,6 +69,15 @@ def test_ptx_is_a_stage_that_needs_no_gpu():
     assert "lanes()" not in points.source
 
 
+def test_teams_stay_teams_with_fast_math():
+    """In whatever order a kernel's notes stand: each thread alone would sum the rows again."""
+    from graphad.emit.cuda_words import TOGETHER, entry_source
+
+    f = ga.function(lambda x: (x * x).sum(axis=1), device="cuda", fastmath=True)
+    (kernel,) = f.lower(ga.spec("7 300")).kernels
+    assert kernel.team > 1 and TOGETHER in entry_source(kernel.source)
+
+
 def test_sums_over_several_axes_are_loops_apart():
     f = ga.function(lambda x: (x.sum(axis=0), x.sum(axis=1)), device="cuda")
     assert len(f.lower(np.ones((300, 40))).program.regions) == 2

@@ -13,6 +13,7 @@ from graphad.emit.vecmath import (
     BODIES,
     Steps,
     constant,
+    exp,
     exp_close,
     exp_pair,
     exp_rest,
@@ -29,6 +30,13 @@ def expit(x: Real) -> Real:
     e, one = exp_close(-x.magnitude()), x.like(1.0)
     p = quotient(Pair(one.where(x >= 0.0, e), x.like(0.0)), quick_two_sum(one, e))
     return p.high + p.low
+
+
+def logistic_density(x: Real) -> Real:
+    """The derivative of expit, e / (1 + e)**2 for e = e**-|x|."""
+    e = exp(-x.magnitude())
+    d = 1.0 + e
+    return e / (d * d)
 
 
 def softplus(x: Real) -> Real:
@@ -304,7 +312,7 @@ def i1e(x: Real) -> Real:
 
 BODIES |= {
     f.__name__: f
-    for f in (expit, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri, tail_quantile,
-              erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square, inverse_mills,
-              mills_ratio)
+    for f in (expit, logistic_density, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri,
+              tail_quantile, erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square,
+              inverse_mills, mills_ratio)
 }  # fmt: skip

@@ -122,7 +122,7 @@ def text() -> str:
 
 def _elementwise(op: Op) -> str:
     arity = op.arity or 1
-    names = "xyz"[:arity]
+    names = "xyzuv"[:arity]
     wide = op.domain if len(op.domain) == arity else op.domain * arity
     domain = " x ".join(f"[{a:g}, {b:g}]" for a, b in wide)
     cells = (op.name, f"`{_formula(op, names)}`", _partials(op, names), _body(op), domain,

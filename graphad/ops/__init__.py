@@ -2,6 +2,7 @@
 
 from graphad.ops import (
     array,
+    bessel,
     bits,
     complex_pairs,
     control,
@@ -29,6 +30,7 @@ from graphad.ops import (
 
 __all__ = [
     "array",
+    "bessel",
     "bits",
     "complex_pairs",
     "control",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
@@ -178,7 +181,8 @@ def sinc(x):
     v = value(x)
     y = v * float(np.pi)
     safe = select(y == 0.0, 1.0, y)
-    # Beside 0 the series, so that derivatives are right there: 1 - y²/6 + y⁴/120.
-    small = apply("abs", y) < 1e-2
-    series = 1.0 - y * y * (1.0 / 6.0) * (1.0 - y * y * 0.05 * (1.0 - y * y * (1.0 / 42.0)))
-    return select(small, series, apply("sin", safe) / safe)
+    # Beside 0 the series, which has the derivatives there, and leaves small differences to nobody.
+    series: Any = 0.0
+    for k in reversed(range(11)):
+        series = series * (y * y) + (-1) ** k / math.factorial(2 * k + 1)
+    return select(apply("abs", y) < 1.0, series, apply("sin", safe) / safe)

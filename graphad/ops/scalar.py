@@ -141,11 +141,25 @@ register(
 )  # fmt: skip
 
 
+# What is 0 times something, or 0 over it, is 0 as the cotangents are; unlike a `where` at the zero,
+# these have the derivatives that the product and the quotient have around it.
+elementwise(
+    "ratio", None, "({zero} if {0} == {zero} else {0} / {1})", arity=2, cost=5,
+    reference=lambda x, y: np.where(x == 0, np.zeros((), x.dtype), x / y),
+    meaning=lambda x, y: x / y, domain=((-3, 3), (0.2, 3)), takes="float",
+    partials=lambda x, y, out: (1.0 / y, -apply("ratio", out, y)),
+)  # fmt: skip
+elementwise(
+    "difference", None, "({zero} if {0} == {1} else {0} - {1})", arity=2,
+    reference=lambda x, y: np.where(x == y, np.zeros((), x.dtype), x - y),
+    meaning=lambda x, y: x - y, takes="float",
+    partials=lambda x, y, out: (1.0, -1.0),  # of equal infinities too
+)  # fmt: skip
+
+
 def _power_partials(x, y, out):
-    return (
-        select(y == 0.0, 0.0, y * x ** (y - 1.0)),
-        select(x == 0.0, 0.0, out * apply("log", x)),
-    )
+    none = apply("logical_and", x == 0.0, y <= 0.0)
+    return scale(y, x ** (y - 1.0)), select(none, 0.0, scale(out, apply("log", x)))
 
 
 _POWER = {"f": "pow_{code}({0}, {1})", "i": "({0} ** {1})", "u": "({0} ** {1})"}
@@ -176,16 +190,24 @@ elementwise("sqrt", np.sqrt, "sqrt_{code}({0})", meaning=sym("sqrt"), takes="flo
 
 elementwise("exp2", np.exp2, "exp2_{code}({0})", meaning=lambda x: 2**x, takes="float", cost=12,
             partials=lambda x, out: (out * math.log(2.0),))  # fmt: skip
+
+
+def _over_square(root):
+    """The slope of the cube root: a power of one term, whose derivatives at 0 have a sign each."""
+    r = 1.0 / root
+    return r * r * (1.0 / 3.0)
+
+
 elementwise("cbrt", np.cbrt, "cbrt_{code}({0})",
             meaning=lambda x: x ** sym("Rational")(1, 3),  # of positive numbers
-            takes="float", partials=lambda x, out: (out / (3.0 * x),), cost=20,
+            takes="float", partials=lambda x, out: (_over_square(out),), cost=20,
             domain=((0.2, 3.0),))  # fmt: skip
 
 
 def _logaddexp_partials(x, y, out):
-    # The weights of a softmax of two: 1/(1+exp(y-x)), right where both are infinite and equal.
+    # The weights of a softmax of two, right where both are infinite and equal.
     def weight(a, b):
-        return select(a == b, 0.5, 1.0 / (1.0 + apply("exp", b - a)))
+        return 1.0 / (1.0 + apply("exp", apply("difference", b, a)))
 
     return weight(x, y), weight(y, x)
 
@@ -238,8 +260,9 @@ elementwise("hypot", np.hypot, "hypot_{code}({0}, {1})",
 elementwise("arcsinh", np.arcsinh, "asinh_{code}({0})", meaning=sym("asinh"), takes="float",
             cost=25, partials=lambda x, out: (1.0 / apply("hypot", x, 1.0),))  # fmt: skip
 elementwise("arccosh", np.arccosh, "acosh_{code}({0})", meaning=sym("acosh"), takes="float",
-            partials=lambda x, out: (1.0 / apply("sqrt", (x - 1.0) * (x + 1.0)),), cost=25,
-            domain=((1.1, 5.0),))  # fmt: skip
+            partials=lambda x, out: (
+                (1.0 / apply("sqrt", x - 1.0)) * (1.0 / apply("sqrt", x + 1.0)),
+            ), cost=25, domain=((1.1, 5.0),))  # fmt: skip
 elementwise("arctanh", np.arctanh, "atanh_{code}({0})", meaning=sym("atanh"), takes="float",
             partials=lambda x, out: (1.0 / ((1.0 - x) * (1.0 + x)),), cost=20,
             domain=((-0.9, 0.9),))  # fmt: skip
