@@ -51,6 +51,8 @@ def _scalar_form(module, code: str):
         set.add(f.attributes, attribute)
     b = ir.IRBuilder(f.append_basic_block())
     b.ret(_own_blocks(b, code, *f.args))
+    if not on_cuda():
+        keep(module, f)
     return f
 
 
