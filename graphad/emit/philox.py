@@ -29,6 +29,7 @@ def word(b, code: str, key, stream, index):
     if not on_cuda():
         forms = ",".join(_vector_form(b.module, code, n) for n in _widths(code))
         set.add(chosen.attributes, f'"vector-function-abi-variant"="{forms}"')
+        keep(b.module, f)
     return chosen
 
 
@@ -51,8 +52,6 @@ def _scalar_form(module, code: str):
         set.add(f.attributes, attribute)
     b = ir.IRBuilder(f.append_basic_block())
     b.ret(_own_blocks(b, code, *f.args))
-    if not on_cuda():
-        keep(module, f)
     return f
 
 

@@ -354,7 +354,9 @@ def _lane_by_lane(module, fmt: Format, limit: float, name: str, lanes: int, kind
 
 def keep(module, f) -> None:
     """Note a function that has vector forms, or is one: LLVM may not drop or change it."""
-    module.used = [*getattr(module, "used", []), f]
+    used = module.__dict__.setdefault("used", [])
+    if f not in used:
+        used.append(f)
 
 
 def keep_vector_forms(module) -> None:
