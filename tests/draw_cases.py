@@ -152,7 +152,7 @@ def apart(check) -> str:
             check()
             os._exit(0)
         except BaseException:
-            os.write(writing, traceback.format_exc()[-3000:].encode())
+            os.write(writing, traceback.format_exc()[-800:].encode())
             os._exit(1)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
