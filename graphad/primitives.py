@@ -3,6 +3,7 @@
 Operations of the table, each a compiled function of arrays and a node of the graph in traced code:
 
     random_bits(key, shape, dtype)       words of Philox4x32-10
+    tail_log(x)                          the logarithm of 0 < x < inf, normal
     tail_quantile(x)                     the normal quantile of x <= 1/2
     invert(logits, words)                categorical draws by inversion, one for each word
     alias_table(weights)                 what `alias_draw` reads
@@ -66,6 +67,12 @@ def random_bits(key, shape, dtype="uint64", first=0):
 
 
 @function
+def tail_log(x):
+    """log(x) of positive, normal, finite numbers."""
+    return _tensor(apply("tail_log", lift(any_tensor(x), x, "tail_log")))
+
+
+@function
 def tail_quantile(x):
     """The standard normal quantile of x in (0, 1/2]; in float32 to 4 parts in 10**7."""
     return _tensor(apply("tail_quantile", lift(any_tensor(x), x, "tail_quantile")))
@@ -119,6 +126,7 @@ __all__ = [
     "invert",
     "random_bits",
     "structure_of",
+    "tail_log",
     "tail_quantile",
     "value_and_log_det",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import partial
 
 import numpy as np
 
@@ -60,17 +61,21 @@ def draws(n: int):
 def within(draw, shape: str, n: int):
     """A draw inside another construct."""
     if shape == "scan":
+
         def scanned(k):
             return ga.scan(lambda c, i: (R.fold_in(c, i), draw(c)), k, np.arange(3))[1]
+
         return scanned  # fmt: skip
     if shape == "cond":
         return lambda k: ga.cond(k[0] % 2 == 0, draw, lambda k: draw(R.fold_in(k, 1)), k)
     if shape == "where":
         return lambda k: np.where(k[0] % 2 == 0, draw(k), draw(R.fold_in(k, 1)))
     if shape == "twice":
+
         def twice(k):
             one, two = R.split(k)
             return np.stack([draw(one), draw(two)])
+
         return twice  # fmt: skip
     if shape == "nested":
         return lambda k: ga.vmap(draw)(R.split(k, 3))
@@ -131,14 +136,14 @@ def groups(rng, count: int):
             keys = 600_000 // n
         name, shape = str(rng.choice(kinds)), str(rng.choice(SHARED))
         kind = rng.choice(["draw", "draw", "draw", "draw", "score", "moved"])
-        if kind == "score":
-            yield f"score {n} {min(keys, 500)}", lambda n=n, k=min(keys, 500): check_score(n, k)
-        elif kind == "moved":
-            yield f"moved {n} {min(keys, 65)}", lambda n=n, k=min(keys, 65): check_moved(n, k)
+        if kind != "draw":
+            check, most = (check_score, 500) if kind == "score" else (check_moved, 65)
+            keys = min(keys, most)
+            yield f"{kind}, {n} categories, {keys} keys", partial(check, n, keys)
         else:
             title = f"{name}, {shape}, {n} categories, {keys} keys"
             draw = within(dict(draws(n))[name], shape, n)
-            yield title, lambda t=title, d=draw, k=keys: check_draw(t, d, k)
+            yield title, partial(check_draw, title, draw, keys)
 
 
 def apart(check) -> str:

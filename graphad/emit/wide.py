@@ -15,10 +15,12 @@ import math
 import struct
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from llvmlite import ir
 
 from graphad.emit.real import (
+    DOUBLE,
     FORMATS,
     Format,
     Real,
@@ -39,15 +41,20 @@ INTERVAL, NAN_IF_NEGATIVE = 3, 8  # mantissas in [3/4, 3/2)
 CONSTANT_SPACE = 4  # of a GPU
 
 
-def exponent(x: Real, normal: bool = False) -> Real:
+def exponent(x: Real, normal: bool = False, usual: bool = False) -> Real:
     """e of |x| = 2**e m with 3/4 <= m < 3/2; -inf for 0, inf for infinity, nan for nan. `normal`
-    says that x is not subnormal, which saves a step where there is no instruction."""
-    return _call("exponent", x) if _by_calls(x) else _exponent(x, normal)
+    says that x is not subnormal, `usual` that it also is positive and finite, which saves steps
+    where there is no instruction."""
+    if _by_calls(x):
+        return _call("exponent", x)
+    return _parts(x, True)[0] if usual else _exponent(x, normal)
 
 
-def mantissa(x: Real, normal: bool = False) -> Real:
+def mantissa(x: Real, normal: bool = False, usual: bool = False) -> Real:
     """That m; 1 or -1 for ±0, 1 for inf, nan for x < 0."""
-    return _call("mantissa", x) if _by_calls(x) else _mantissa(x, normal)
+    if _by_calls(x):
+        return _call("mantissa", x)
+    return _parts(x, True)[1] if usual else _mantissa(x, normal)
 
 
 def _by_calls(x: Real) -> bool:
@@ -67,6 +74,23 @@ def looked_up(like: Real, table: Table, index) -> Real:
     """table[index % 16], in the format of `like`."""
     assert len(table) == ENTRIES
     return _call(table, like, index)
+
+
+def of_integer(b, value, signed: bool):
+    """An integer of 64 bits as f64, rounded once: without AVX-512's instruction from two halves,
+    each in the low bits of a double, whose exponents are taken off before they are added."""
+    if getattr(b.module, "graphad_bits", 0) != 256:
+        return (b.sitofp if signed else b.uitofp)(value, DOUBLE.real)
+
+    def half(bits, power: int, more: int = 0):
+        mark = Real(b, DOUBLE, ir.Constant(DOUBLE.real, 2.0**power)).bits()
+        return b.bitcast(b.xor(bits, b.xor(mark, ir.Constant(value.type, more))), DOUBLE.real)
+
+    sign = 1 << 31 if signed else 0
+    high = half(b.lshr(value, ir.Constant(value.type, 32)), 84, sign)
+    low = half(b.and_(value, ir.Constant(value.type, (1 << 32) - 1)), 52)
+    taken = 2.0**84 + 2.0**52 + sign * 2.0**32
+    return b.fadd(b.fsub(high, ir.Constant(DOUBLE.real, taken)), low)
 
 
 # -- one element -----------------------------------------------------------------------------------
@@ -150,7 +174,9 @@ def _call(name: str | Table, x: Real, *others) -> Real:
     wanted = getattr(b.module, "graphad_wide", None)
     if wanted is None:
         return x._new(_scalar(b, fmt, name, values))
-    full = wanted.setdefault((name, fmt.code), f"{PREFIX}{len(wanted)}_{fmt.code}")
+    # A name says what it stands for: kernels are linked together.
+    title = name if isinstance(name, str) else f"table_{crc32(repr(name).encode()):08x}"
+    full = wanted.setdefault((name, fmt.code), f"{PREFIX}{title}_{fmt.code}")
     kind = ir.FunctionType(fmt.real, [v.type for v in values])
     f = declared(b.module, full, kind)
     if not f.attributes:

@@ -60,7 +60,10 @@ def _quantile_reference(x):
     return ndtri(x)
 
 
-# The normal quantile of tails in (0, 1/2]; what it is given has no derivative.
+# The logarithm of positive, normal, finite numbers, and the normal quantile of tails in (0, 1/2];
+# what they are given has no derivative.
+elementwise("tail_log", None, "tail_log_{code}({0})", reference=np.log,
+            family="opaque", arity=1, takes="float", cost=15, domain=((0.01, 1.0),))  # fmt: skip
 elementwise("tail_quantile", None, "tail_quantile_{code}({0})", reference=_quantile_reference,
             family="opaque", arity=1, takes="float", cost=30, domain=((0.01, 0.5),))  # fmt: skip
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import DTypeError, ShapeError
-from graphad.primitives import random_bits, tail_quantile
+from graphad.primitives import random_bits, tail_log, tail_quantile
 
 FLOATS = (np.dtype("f8"), np.dtype("f4"))
 
@@ -107,7 +107,7 @@ def _exponential(key, shape, dtype):
     rest = 1.0 - x
     y = np.where(side, x, rest)
     c = np.where(side, 0.0, (1.0 - rest) - x)
-    return -(np.log(y) + c * (2.0 - y))
+    return -(tail_log(y) + c * (2.0 - y))
 
 
 def bits(key, shape=(), dtype="uint64"):
@@ -179,7 +179,7 @@ def exponential(key, shape=None, dtype: Any = "float64", scale=1.0):
 
 @ga.function(static=("shape", "dtype"))
 def _gumbel(key, shape, dtype):
-    return -np.log(_exponential(key, shape, dtype))
+    return -tail_log(_exponential(key, shape, dtype))
 
 
 def gumbel(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):

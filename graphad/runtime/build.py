@@ -213,14 +213,14 @@ def _optimised(source: str, text: str, context=None) -> Any:
     with ExitStack() as opened:
         with timed("LLVM parse"):
             module = opened.enter_context(_parsed(source, text, context))
-            linked = rest and opened.enter_context(_parsed(source, rest, context))
+            linked = opened.enter_context(_parsed(source, rest, context)) if rest else None
         run = _unlocked("LLVMPY_RunNewModulePassManager")
         with timed("LLVM passes"):
             builder, passes = _passes(source)
             run(passes, module, builder)
-            if linked:
+            if linked is not None:
                 module.link_in(linked)
-            if linked or "graphad_rare_" in text:  # vector forms that are called now
+            if linked is not None or "graphad_rare_" in text:  # vector forms that are called now
                 passes = llvm.create_new_module_pass_manager()
                 passes.add_always_inliner_pass()
                 run(passes, module, builder)
