@@ -9,6 +9,7 @@ Operations of the table, each a compiled function of arrays and a node of the gr
     alias_table(weights)                 what `alias_draw` reads
     alias_draw(table, key, first, count) categorical draws by the alias method
     distinct(weights, key, first, count) categorical draws without replacement
+    few_of_many(key, total, count)       different integers
 
 And of a map of R^d into itself:
 
@@ -119,10 +120,18 @@ def distinct(weights, key, first, count):
     return _with_streams("distinct", x, key, first, x.ndim - 1, count)
 
 
+@function(static=("total", "count"))
+def few_of_many(key, total, count):
+    """So many different integers below `total`, in order of drawing; time and memory by `count`."""
+    key = checked_key("ga.random", key)
+    return _tensor(add(key, "few_of_many", [key], count=count, total=total))
+
+
 __all__ = [
     "alias_draw",
     "alias_table",
     "distinct",
+    "few_of_many",
     "invert",
     "random_bits",
     "structure_of",
