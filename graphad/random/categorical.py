@@ -73,6 +73,17 @@ def as_logits(operation: str, logits, axis: int = -1):
     return logits
 
 
+def log_of(operation: str, weights):
+    """Logarithms of weights, which are not negative where they are known."""
+    if not hasattr(weights, "spec"):
+        weights = np.asarray(weights, np.float64)
+        if not np.all(weights >= 0):
+            raise WeightError(operation, "a weight is negative or nan", expected="weights >= 0",
+                              got=str(weights), fix="np.maximum(weights, 0)")  # fmt: skip
+    with np.errstate(divide="ignore"):
+        return np.log(weights)
+
+
 def positive(operation: str, num_samples) -> int:
     """The number of draws, which must be one."""
     try:
@@ -164,7 +175,12 @@ def choice(key, a, shape=(), replace=True, p=None, axis=0):
 def _places(key, size: int, count: int, replace: bool, p):
     """So many numbers below `size`."""
     if p is not None:
-        logits = _log_of("random.choice", p, size)
+        p = p if hasattr(p, "spec") else np.asarray(p, np.float64)
+        if p.shape != (size,):
+            raise ShapeError("random.choice", "p has one weight for each element",
+                             expected=f"shape ({size},)", got=f"shape {p.shape}",
+                             fix=f"p of {size} weights")  # fmt: skip
+        logits = log_of("random.choice", p)
         if count == 0:
             return np.zeros(0, np.int64)
         return categorical(key, logits, count, replace=replace)
@@ -175,16 +191,3 @@ def _places(key, size: int, count: int, replace: bool, p):
     if size > MANY and 2 * count <= size:
         return primitives.few_of_many(key, size, count)
     return permutation(key, size)[:count]
-
-
-def _log_of(name: str, p, size: int):
-    """The logarithms of weights that are known to be some, as far as they are known."""
-    p = p if hasattr(p, "spec") else np.asarray(p, np.float64)
-    if p.shape != (size,):
-        raise ShapeError(name, "p has one weight for each element", expected=f"shape ({size},)",
-                         got=f"shape {p.shape}", fix=f"p of {size} weights")  # fmt: skip
-    if not hasattr(p, "spec") and not np.all(p >= 0):
-        raise WeightError(name, "a weight is negative or nan", expected="p >= 0",
-                          got=f"p={p}", fix="weights that are 0 or more")  # fmt: skip
-    with np.errstate(divide="ignore"):
-        return np.log(p)

@@ -76,12 +76,12 @@ def _check_scale(operation: str, scale) -> None:
                              fix=f"scale={abs(np.asarray(scale)).tolist()}")  # fmt: skip
 
 
-def _check_range(low, high) -> None:
-    """The same of a range: it is finite, and its ends are in order."""
+def _check_range(low, high, dtype) -> None:
+    """The same of a range: it is finite in this dtype, and its ends are in order."""
     if hasattr(low, "spec") or hasattr(high, "spec"):
         return
     with np.errstate(all="ignore"):
-        width = np.subtract(high, low, dtype=np.float64)
+        width = np.asarray(high, dtype) - np.asarray(low, dtype)
     if not np.all(np.isfinite(width)):
         raise RangeError("random.uniform", "high - low range exceeds valid bounds",
                          expected="finite bounds", got=f"low={low}, high={high}",
@@ -167,7 +167,7 @@ def uniform(key, shape=None, dtype: Any = "float64", low=0.0, high=1.0):
     array([0.8805202 , 0.60548185])
     """
     found = float_of("random.uniform", dtype)
-    _check_range(low, high)
+    _check_range(low, high, found)
     size = shape_of("random.uniform", shape, low, high)
     if type(low) in (int, float) and type(high) in (int, float) and (low, high) == (0, 1):
         return _standard_uniform(key, size, found)

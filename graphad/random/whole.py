@@ -80,7 +80,7 @@ def _bound(x: Any):
         return x
     if given.ndim == 0:
         return operator.index(given.item())
-    return given if kind == "O" or given.dtype == np.uint64 else given.astype(np.int64)
+    return given if given.dtype in (object, np.uint64) else given.astype(np.int64)
 
 
 def _word(x):
