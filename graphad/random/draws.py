@@ -18,6 +18,7 @@ from graphad.errors import DTypeError, ParameterError, RangeError, ShapeError
 from graphad.primitives import random_bits, tail_log, tail_quantile
 
 FLOATS = (np.dtype("f8"), np.dtype("f4"))
+HUGE = 1e38  # ranges between -HUGE and HUGE are finite in both
 
 
 def integers_of(operation: str, shape, expected: str, fix: str) -> tuple[int, ...]:
@@ -71,7 +72,9 @@ def _of(dtype, x):
 
 def _check_scale(operation: str, scale) -> None:
     """A scale whose values are known is not negative; nan gives nan, as NumPy has it."""
-    if not hasattr(scale, "spec") and np.any(np.signbit(scale) & ~np.isnan(scale)):
+    if hasattr(scale, "spec") or (type(scale) in (int, float) and scale > 0):
+        return
+    if np.any(np.signbit(scale) & ~np.isnan(scale)):
         raise ParameterError(operation, "scale < 0", expected="scale >= 0", got=f"scale={scale}",
                              fix=f"scale={abs(np.asarray(scale)).tolist()}")  # fmt: skip
 
@@ -79,6 +82,8 @@ def _check_scale(operation: str, scale) -> None:
 def _check_range(low, high, dtype) -> None:
     """The same of a range: it is finite in this dtype, and its ends are in order."""
     if hasattr(low, "spec") or hasattr(high, "spec"):
+        return
+    if type(low) in (int, float) and type(high) in (int, float) and -HUGE < low <= high < HUGE:
         return
     with np.errstate(all="ignore"):
         width = np.asarray(high, dtype) - np.asarray(low, dtype)
@@ -89,6 +94,16 @@ def _check_range(low, high, dtype) -> None:
     if np.any(width < 0):
         raise ParameterError("random.uniform", "high - low < 0", expected="low <= high",
                              got=f"low={low}, high={high}", fix="low first")  # fmt: skip
+
+
+def _check_probability(p) -> None:
+    """The same of a probability."""
+    if hasattr(p, "spec") or (type(p) in (int, float) and 0 <= p <= 1):
+        return
+    p = np.asarray(p)
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ParameterError("random.bernoulli", "p < 0, p > 1 or p is nan", expected="0 <= p <= 1",
+                             got=f"p={p}", fix="a probability")  # fmt: skip
 
 
 def _unit(key, shape, dtype):
@@ -167,10 +182,10 @@ def uniform(key, shape=None, dtype: Any = "float64", low=0.0, high=1.0):
     array([0.8805202 , 0.60548185])
     """
     found = float_of("random.uniform", dtype)
-    _check_range(low, high, found)
     size = shape_of("random.uniform", shape, low, high)
     if type(low) in (int, float) and type(high) in (int, float) and (low, high) == (0, 1):
         return _standard_uniform(key, size, found)
+    _check_range(low, high, found)
     return _uniform(key, low, high, size, found)
 
 
@@ -241,9 +256,7 @@ def bernoulli(key, p=0.5, shape=None):
     >>> ga.random.bernoulli(ga.random.key(0), 1.0, (2,))
     array([ True,  True])
     """
-    if not hasattr(p, "spec") and not np.all((np.asarray(p) >= 0) & (np.asarray(p) <= 1)):
-        raise ParameterError("random.bernoulli", "p < 0, p > 1 or p is nan", expected="0 <= p <= 1",
-                             got=f"p={p}", fix="a probability")  # fmt: skip
+    _check_probability(p)
     return _bernoulli(key, p, shape_of("random.bernoulli", shape, p))
 
 

@@ -14,6 +14,7 @@ from graphad.random.draws import shape_of
 
 NAME = "random.integers"
 FULL = 1 << 64
+LIMITS = {np.dtype(c): np.iinfo(c) for c in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
 
 
 @ga.function(static=("shape", "dtype", "full"))
@@ -49,22 +50,28 @@ def integers(key, low, high=None, shape=None, dtype="int64", endpoint=False):
                          got=str(found), fix="dtype='int64'")  # fmt: skip
     low, high = _bound(low), _bound(high)
     size = shape_of(NAME, shape, low, high)
-    traced = hasattr(low, "spec") or hasattr(high, "spec")
-    if traced:
-        first, rest, full = _word(low), _word(high) - _word(low), endpoint
-        rest = rest if endpoint else rest - np.uint64(1)
+    if type(low) is int and type(high) is int:
+        if 0 not in size:
+            _check(low, high, found, endpoint)
+        between = (high - low - (not endpoint)) % FULL
+        first, rest, full = np.uint64(low % FULL), np.uint64(between), between == FULL - 1
+        return _integers(key, first, rest, size, found, full)
+    if hasattr(low, "spec") or hasattr(high, "spec"):
+        full = endpoint
     else:
         if 0 not in size:
             _check(low, high, found, endpoint)
-        first = _word(low)
-        with np.errstate(over="ignore"):
-            rest = _word(high) - first - np.uint64(not endpoint)
-        full = bool(np.any(rest == np.uint64(FULL - 1)))
+        full = True
+    first = _word(low)
+    with np.errstate(over="ignore"):
+        rest = _word(high) - first - np.uint64(not endpoint)
     return _integers(key, first, rest, size, found, full)
 
 
 def _bound(x: Any):
     """A bound as an integer of Python's, as an array of 64 bits, or as a value of a trace."""
+    if type(x) is int:
+        return x
     if hasattr(x, "spec"):
         kind, given = x.dtype.kind, x
     else:
@@ -94,18 +101,19 @@ def _word(x):
 
 def _check(low, high, dtype: np.dtype, endpoint: bool) -> None:
     """Known bounds are in the dtype, and in order."""
-    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    above = most + (not endpoint)
-    for name, x in (("low", low), ("high", high)):
-        outside = (
-            x < least or x > above if isinstance(x, int) else np.any((x < least) | (x > above))
-        )
-        if outside or (name == "low" and np.any(np.greater(x, most))):
+    least, most = (0, 1) if dtype.kind == "b" else (LIMITS[dtype].min, LIMITS[dtype].max)
+    for name, x, above in (("low", low, most), ("high", high, most + (not endpoint))):
+        if _some((x < least) | (x > above)):
             raise ShapeError(NAME, f"{name} is out of bounds for {dtype}",
                              expected=f"integers from {least} to {most}", got=f"{name}={x}",
                              fix="a wider dtype, or nearer bounds")  # fmt: skip
-    if np.any(low > high if endpoint else low >= high):
+    if _some(low > high if endpoint else low >= high):
         raise ShapeError(NAME, "there is no integer between the bounds",
                          expected="low <= high" if endpoint else "low < high",
                          got=f"low={low}, high={high}",
                          fix="high=low" if endpoint else "high=low + 1, or more")  # fmt: skip
+
+
+def _some(found) -> bool:
+    """Whether one is true, of a bool or an array."""
+    return found if isinstance(found, bool) else bool(np.any(found))
