@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -138,7 +139,7 @@ def categorical(key, logits, num_samples=None, axis=-1, replace=True):
     return _distinct(key, logits, count)
 
 
-def choice(key, a, shape=(), replace=True, p=None, axis=0):
+def choice(key, a: Any, shape=(), replace=True, p=None, axis=0):
     """Elements of `a` along an axis (of an integer n: of 0 ... n - 1), by weights p or all alike.
 
     p need not sum to 1. As NumPy's `Generator.choice`. A few of many without replacement take time
