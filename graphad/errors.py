@@ -124,6 +124,10 @@ class ParameterError(GraphadError, ValueError):
     """A parameter outside of what its distribution allows."""
 
 
+class RangeError(ParameterError, OverflowError):
+    """A range that is wider than numbers are."""
+
+
 class NoDeviceError(GraphadError, RuntimeError):
     """A call for a GPU where there is none, or nothing to reach it with."""
 

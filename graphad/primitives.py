@@ -3,11 +3,13 @@
 Operations of the table, each a compiled function of arrays and a node of the graph in traced code:
 
     random_bits(key, shape, dtype)       words of Philox4x32-10
+    tail_log(x)                          the logarithm of 0 < x < inf, normal
     tail_quantile(x)                     the normal quantile of x <= 1/2
     invert(logits, words)                categorical draws by inversion, one for each word
     alias_table(weights)                 what `alias_draw` reads
     alias_draw(table, key, first, count) categorical draws by the alias method
     distinct(weights, key, first, count) categorical draws without replacement
+    few_of_many(key, total, count)       different integers
 
 And of a map of R^d into itself:
 
@@ -66,6 +68,12 @@ def random_bits(key, shape, dtype="uint64", first=0):
 
 
 @function
+def tail_log(x):
+    """log(x) of positive, normal, finite numbers."""
+    return _tensor(apply("tail_log", lift(any_tensor(x), x, "tail_log")))
+
+
+@function
 def tail_quantile(x):
     """The standard normal quantile of x in (0, 1/2]; in float32 to 4 parts in 10**7."""
     return _tensor(apply("tail_quantile", lift(any_tensor(x), x, "tail_quantile")))
@@ -112,13 +120,22 @@ def distinct(weights, key, first, count):
     return _with_streams("distinct", x, key, first, x.ndim - 1, count)
 
 
+@function(static=("total", "count"))
+def few_of_many(key, total, count):
+    """So many different integers below `total`, in order of drawing; time and memory by `count`."""
+    key = checked_key("ga.random", key)
+    return _tensor(add(key, "few_of_many", [key], count=count, total=total))
+
+
 __all__ = [
     "alias_draw",
     "alias_table",
     "distinct",
+    "few_of_many",
     "invert",
     "random_bits",
     "structure_of",
+    "tail_log",
     "tail_quantile",
     "value_and_log_det",
 ]

@@ -50,6 +50,30 @@ LOGITS = {
 }
 
 
+@pytest.mark.parametrize("size", [1, 2, 64, 300])
+def test_draws_for_many_keys_share_the_weights(size):
+    """One word a key: the number of the element in its stream is always 0."""
+    keys = R.split(KEY, 500)
+    logits = np.sin(np.arange(1.0 * size))
+    got = ga.vmap(lambda k: R.categorical(k, logits))(keys)
+    assert [R.categorical(keys[k], logits) for k in (0, 7, 499)] == got[[0, 7, 499]].tolist()
+
+
+def test_the_gradient_by_the_score_with_a_key_for_each_draw():
+    keys = R.split(KEY, 200)
+    values, logits = np.linspace(0.0, 1.0, 40), np.cos(np.arange(40.0))
+
+    def one(logits, key):
+        i = R.categorical(key, ga.stop_gradient(logits))
+        return np.asarray(values, like=i)[i] * (logits - np.log(np.sum(np.exp(logits))))[i]
+
+    got = ga.grad(lambda x: np.mean(ga.vmap(lambda k: one(x, k))(keys)))(logits)
+    drawn = np.array([R.categorical(k, logits) for k in keys])
+    hot = drawn[:, None] == np.arange(40)
+    wanted = (values[drawn][:, None] * (hot - probabilities(logits))).mean(0)
+    np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-16)
+
+
 def one_a_row(logits):
     return R.categorical(KEY, np.broadcast_to(logits, (N, len(logits))))
 

@@ -12,7 +12,7 @@ import graphad as ga
 from graphad.emit.source import FULL, KernelSource
 from graphad.emit.target import host
 from graphad.lower.order import BLOCK
-from graphad.runtime import image
+from graphad.runtime import build, image
 from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
 from graphad.runtime.primitives import WORDS
 from graphad.runtime.translate import UnknownWord, translate
@@ -119,6 +119,35 @@ def test_loops_of_mathematics_are_interleaved():
         assert re.findall('interleave.count", i32 (.)', text) == [str(count)]
     plain = source.replace("exp_f8", "sqrt_f8")
     assert "interleave" not in translated(plain)
+
+
+@pytest.mark.parametrize(
+    "word", ["f8(philox_u8(u8(i), u8(3), u8(0)))", "f8(philox_u4(u8(1), u8(2), u8(3)))",
+             "sin_f8(f8(2.0))", "f8(cos_f4(f4(2e9)))"],
+)  # fmt: skip
+def test_vector_forms_fit_calls_whose_arguments_are_always_the_same(word):
+    """LLVM drops such arguments of internal functions; a form of another shape ends the process."""
+    source = f"""def kernel(table, start, stop):
+    for i in range(start, stop):
+        store_f8(table, i, {word})
+    for i in range(start, stop):
+        store_f8(table, i, load_f8(stop, i) + f8(1.0))
+    return 0
+"""
+    assert "_ZGV_LLVM" in translate(source, "k")
+    assert build.kernel_address(source, keep=False)
+
+
+def test_a_bad_module_is_an_exception_with_the_kernels_name(monkeypatch):
+    bad = """define i64 @k(i64 %x) {
+  %y = call double @llvm.sqrt.f64(double 1.0) "vector-function-abi-variant"="_ZGV_LLVM_N4vv_f(g)"
+  ret i64 %x
+}
+declare double @llvm.sqrt.f64(double)
+"""
+    monkeypatch.setattr(build, "translate", lambda *_: bad)
+    with pytest.raises(RuntimeError, match=r"refuses the kernel graphad_[0-9a-f]{40}.*VFABI"):
+        build.kernel_address("def kernel(table, start, stop):\n    return 12321\n", keep=False)
 
 
 def run(body, *values):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -11,9 +12,9 @@ import pytest
 from scipy import stats
 
 import graphad as ga
-from graphad.errors import DTypeError, ShapeError
+from graphad.errors import DTypeError, ParameterError, ShapeError, WeightError
 from graphad.op import find
-from graphad.primitives import tail_quantile
+from graphad.primitives import few_of_many, tail_quantile
 
 R = ga.random
 KEY = R.key(20261124)
@@ -196,6 +197,125 @@ def test_integers():
     assert got.tolist() == [0, 10]
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_integers_over_all_of_a_dtype(dtype):
+    """One word is one integer: the range is full, so its upper half is the word itself."""
+    bits = 1 if dtype == "?" else 8 * int(dtype[1])
+    least = -(1 << (bits - 1)) if dtype[0] == "i" else 0
+    got = R.integers(KEY, least, least + (1 << bits), (5000,), dtype)
+    want = [(w >> (64 - bits)) + least for w in R.bits(KEY, (5000,)).tolist()]
+    assert got.dtype == np.dtype(dtype) and got.tolist() == want
+    closed = R.integers(KEY, least, least + (1 << bits) - 1, (5000,), dtype, endpoint=True)
+    np.testing.assert_array_equal(closed, got)
+
+
+EDGES = [
+    (dict(low=0, high=1000, dtype="u1"), (3,)), (dict(low=-1, high=5, dtype="u1"), (3,)),
+    (dict(low=0, high=257, dtype="u1"), (3,)), (dict(low=0, high=2**64), (3,)),
+    (dict(low=-(2**63) - 1, high=0), (3,)), (dict(low=0, high=3, dtype="?"), (3,)),
+    (dict(low=5, high=5), None), (dict(low=0), None), (dict(low=5, high=4, endpoint=True), None),
+    (dict(low=0, high=0), (0,)), (dict(low=0, high=[]), (0,)), (dict(low=[0, 5], high=[3, 4]), (2,)),
+    (dict(low=[[0], [300]], high=[256, 301], dtype="u1"), (2, 2)), (dict(low=True), None),
+    (dict(low=0, high=5, dtype="f8"), None), (dict(low=[0, 3], high=[9, 5], dtype="i2"), (4, 2)),
+    (dict(low=np.array([2**63], "u8"), high=np.array([2**64 - 1], "u8"), dtype="u8"), None),
+    (dict(low=np.uint64(2**63 + 5), dtype="u8"), None), (dict(low=[2**64], dtype="u8"), (1,)),
+    (dict(low=np.array([-(2**63)]), high=np.array([2**63], "u8")), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "shape"), EDGES)
+def test_integers_have_numpys_edges(given, shape):
+    """Shape and dtype, or kind of exception; and numbers in the range."""
+
+    def outcome(draw):
+        try:
+            x = draw()
+        except (ValueError, TypeError) as error:
+            return next(kind for kind in (ValueError, TypeError) if isinstance(error, kind))
+        high = given.get("high")
+        low, high = (0, given["low"]) if high is None else (given["low"], high)
+        assert np.all(x >= np.asarray(low)) and np.all(x < np.asarray(high))
+        return x.shape, x.dtype
+
+    rng = np.random.default_rng(0)
+    want = outcome(lambda: rng.integers(**given, size=shape))
+    assert outcome(lambda: R.integers(KEY, **given, shape=shape)) == want
+
+
+def test_integers_between_traced_bounds():
+    f = ga.function(lambda low, high: R.integers(KEY, low, high, (1000,)))
+    got = f(np.int64(-3), np.int64(2**62))
+    np.testing.assert_array_equal(got, R.integers(KEY, -3, 2**62, (1000,)))
+    closed = ga.function(lambda low, high: R.integers(KEY, low, high, (9,), endpoint=True))
+    got = closed(np.int64(-(2**63)), np.int64(2**63 - 1))
+    np.testing.assert_array_equal(got, R.integers(KEY, -(2**63), 2**63, (9,)))
+
+
+RANGES = [(1000.0, 1000.01), (-1.0, 0.0), (-1e-310, 0.0), (0.0, 5e-324), (1.0, 1.0 + 2.0**-52),
+          (-3.0, -3.0), (-1000.01, -1000.0), (1e307, 1.1e307), (2.0**60, 2.0**60 + 512)]  # fmt: skip
+
+
+@pytest.mark.parametrize("ends", RANGES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_uniforms_stay_below_their_upper_end(ends, dtype):
+    with np.errstate(over="ignore"):
+        low, high = (np.dtype(dtype).type(e) for e in ends)
+    if np.isinf(high):
+        with pytest.raises(OverflowError, match="valid bounds"):
+            R.uniform(KEY, (3,), dtype, low=ends[0], high=ends[1])
+        return
+    x = R.uniform(KEY, (200_000,), dtype, low=ends[0], high=ends[1])
+    assert x.dtype == dtype and (x >= low).all()
+    assert (x < high).all() if low < high else (x == low).all()
+
+
+def test_the_gradient_of_uniforms_that_round_to_their_upper_end():
+    u = R.uniform(KEY, (1000,))
+    f = lambda low, high: R.uniform(KEY, (1000,), low=low, high=high).sum()  # noqa: E731
+    got = ga.grad(f, wrt=(0, 1))(1.0, 1.0 + 2.0**-52)
+    np.testing.assert_allclose(got, (1000.0 - u.sum(), u.sum()), rtol=1e-12)
+
+
+def test_a_few_of_many():
+    few = ga.random.choice(KEY, 10**15, (500,), replace=False)
+    assert few.dtype == np.int64 and len(set(few.tolist())) == 500
+    assert few.min() >= 0 and few.max() < 10**15
+    assert abs(few.mean() / 10**15 - 0.5) < 0.07
+    np.testing.assert_array_equal(few[:20], ga.random.choice(KEY, 10**15, (20,), replace=False))
+    words = R.bits(KEY, (20,)).tolist()
+    assert few[:20].tolist() == [w * 10**15 >> 64 for w in words]
+    keys = R.split(KEY, N // 10)
+    pairs = ga.vmap(lambda k: few_of_many(k, 4, 2))(keys)
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    counts = np.bincount(pairs[:, 0] * 4 + pairs[:, 1], minlength=16)
+    assert stats.chisquare(counts[counts > 0]).pvalue > ALARM and (counts > 0).sum() == 12
+    got = ga.vmap(lambda k: R.choice(k, 5000, (7,), replace=False))(keys[:5])
+    for k in range(5):
+        np.testing.assert_array_equal(got[k], R.choice(keys[k], 5000, (7,), replace=False))
+    all_of = few_of_many(KEY, 65, 65)
+    np.testing.assert_array_equal(np.sort(all_of), np.arange(65))
+
+
+def test_lists_and_nothing_to_choose():
+    assert R.choice(KEY, [3.0, 5.0], p=[0.0, 1.0]) == 5.0
+    assert isinstance(R.choice(KEY, 5), np.int64)
+    assert R.choice(KEY, 0, 0).shape == (0,) and R.choice(KEY, [], 0).shape == (0,)
+    assert sorted(R.permutation(KEY, [3, 1, 2]).tolist()) == [1, 2, 3]
+    assert R.permutation(KEY, -1).shape == (0,)
+    with pytest.raises(np.exceptions.AxisError):
+        R.permutation(KEY, np.zeros((2, 3)), axis=2)
+
+
+@pytest.mark.parametrize("bits", [128, 256])
+def test_draws_for_many_keys_are_those_of_single_calls(bits):
+    """A share of tests/draws_soak.py, each case in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.draws_soak", "--cases", "6", "--seed", str(bits),
+         "--bits", str(bits)], capture_output=True, text=True,
+        cwd=pathlib.Path(__file__).parent.parent)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_bernoulli():
     assert not R.bernoulli(KEY, 0.0, (1000,)).any() and R.bernoulli(KEY, 1.0, (1000,)).all()
     hits = int(R.bernoulli(KEY, 0.3, (N,)).sum())
@@ -313,6 +433,17 @@ BAD = [
     (lambda: R.key("seed"), DTypeError, "integer"),
     (lambda: R.split(KEY, 0), ShapeError, "positive"),
     (lambda: R.choice(KEY, 3, (4,), replace=False), ShapeError, "without replacement"),
+    (lambda: R.choice(KEY, 2, (4,), p=[-0.5, 1.5]), WeightError, "negative"),
+    (lambda: R.choice(KEY, 5.0), ShapeError, "no list"),
+    (lambda: R.uniform(KEY, low=1.0, high=0.0), ParameterError, "high - low < 0"),
+    (lambda: R.uniform(KEY, low=-1e308, high=1e308), OverflowError, "valid bounds"),
+    (lambda: R.normal(KEY, scale=-1.0), ParameterError, "scale < 0"),
+    (lambda: R.normal(KEY, scale=np.array([1.0, -0.0])), ParameterError, "scale < 0"),
+    (lambda: R.exponential(KEY, scale=-1), ParameterError, "scale < 0"),
+    (lambda: R.gumbel(KEY, scale=-1), ParameterError, "scale < 0"),
+    (lambda: R.bernoulli(KEY, 1.5), ParameterError, "p > 1"),
+    (lambda: R.bernoulli(KEY, np.array([0.5, np.nan])), ParameterError, "nan"),
+    (lambda: R.Categorical(probs=[-1.0, 2.0]), WeightError, "negative"),
 ]
 
 

@@ -1,5 +1,7 @@
 """The arithmetic bodies against mpmath: at most 1.45 units in the last place over the domain."""
 
+import re
+
 import mpmath
 import numpy as np
 import pytest
@@ -206,3 +208,30 @@ def test_the_same_bits_at_every_position_and_in_both_regimes():
         assert f(x[k : k + 1])[0] == whole[k]
     wide = np.tile(x, 50)
     np.testing.assert_array_equal(f(wide), np.tile(whole, 50))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "name", ["exp", "expm1", "log", "log1p", "log10", "arctan", "tanh", "power"]
+)
+def test_loops_with_tables_are_vectorised(name, dtype):
+    """Where gathers are slow too: what finds a place in a table is computed in vectors."""
+    f = getattr(np, name)
+    x = np.ones(1000, dtype)
+    text = ga.function(lambda *a: f(*a)).lower(*[x] * (1 + (name == "power"))).llvm
+    kind = {"float64": "double", "float32": "float"}[dtype]
+    body = text.partition("vector.body:")[2].partition("middle.block")[0]
+    assert re.search(rf"(fmul|fadd) (\w+ )*<\d+ x {kind}>", body)
+    assert not re.search(rf"(fmul|fadd) (\w+ )*{kind}", body)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_of_64_bits_as_doubles(dtype):
+    """In a loop of vectors, rounded once: against NumPy, at every size and around ties."""
+    rng = np.random.default_rng(5)
+    words = rng.integers(0, 2**64, 4000, "uint64") >> rng.integers(0, 64, 4000).astype("uint64")
+    ends = [2**53 + 1, 2**53 + 3, 2**54 + 2, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 1024, 0, 1]
+    words = np.concatenate([words, np.array(ends, "uint64")])
+    n = np.concatenate([words, ~words]).view(dtype)
+    got = ga.function(lambda n, x: n.astype("float64") * np.exp(x))(n, np.zeros(len(n)))
+    np.testing.assert_array_equal(got, n.astype("float64"))

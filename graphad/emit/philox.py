@@ -30,6 +30,7 @@ def word(b, code: str, key, stream, index):
     if not on_cuda(b):
         forms = ",".join(_vector_form(b.module, code, n) for n in _widths(b.module, code))
         set.add(chosen.attributes, f'"vector-function-abi-variant"="{forms}"')
+        keep(b.module, f)
     return chosen
 
 
@@ -64,22 +65,30 @@ def _vector_form(module, code: str, lanes: int) -> str:
         return described
     words = ir.VectorType(I64, lanes)
     kind = ir.FunctionType(ir.VectorType(RESULTS[code], lanes), [words] * 3)
-    apart = ir.Function(module, kind, f"graphad_apart_philox_{code}_{lanes}")
-    apart.linkage = "internal"
-    for attribute in ("noinline", "cold", "nounwind", "memory(none)"):
-        set.add(apart.attributes, attribute)
-    b = ir.IRBuilder(apart.append_basic_block())
-    b.ret(_own_blocks(b, code, *apart.args))
     f = ir.Function(module, kind, name)
     f.linkage = "internal"
     f.attributes.add("alwaysinline")
     b = ir.IRBuilder(f.append_basic_block())
-    together, first = _neighbours(b, code, lanes, f.args)
-    with b.if_then(b.not_(together), likely=False):
-        b.ret(b.call(apart, f.args))
-    b.ret(_shared_blocks(b, code, lanes, *first))
+    if lanes < _per_block(code):  # less than a block
+        b.ret(_own_blocks(b, code, *f.args))
+    else:
+        together, first = _neighbours(b, code, lanes, f.args)
+        with b.if_then(b.not_(together), likely=False):
+            b.ret(b.call(_apart(module, code, lanes, kind), f.args))
+        b.ret(_shared_blocks(b, code, lanes, *first))
     keep(module, f)
     return described
+
+
+def _apart(module, code: str, lanes: int, kind):
+    """Lanes that are no neighbours, each with a block of its own."""
+    f = ir.Function(module, kind, f"graphad_apart_philox_{code}_{lanes}")
+    f.linkage = "internal"
+    for attribute in ("noinline", "cold", "nounwind", "memory(none)"):
+        set.add(f.attributes, attribute)
+    b = ir.IRBuilder(f.append_basic_block())
+    b.ret(_own_blocks(b, code, *f.args))
+    return f
 
 
 def _per_block(code: str) -> int:

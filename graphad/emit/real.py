@@ -270,6 +270,7 @@ def _scalar_form(module, fmt: Format, limit: float, name: str):
     with b.if_then(Real(b, fmt, x).magnitude() > limit, likely=False):
         b.ret(b.call(library, [x]))
     b.ret(y)
+    keep(module, f)
     return f
 
 
@@ -332,12 +333,16 @@ def _lane_by_lane(module, fmt: Format, limit: float, name: str, lanes: int, kind
 
 
 def keep(module, f) -> None:
-    """Note a vector form that LLVM is not to drop."""
-    module.used = [*getattr(module, "used", []), f]
+    """Note a function that has vector forms, or is one: LLVM may not drop or change it."""
+    used = module.__dict__.setdefault("used", [])
+    if f not in used:
+        used.append(f)
 
 
 def keep_vector_forms(module) -> None:
-    """Vector forms are not called before loops are vectorised: keep LLVM from dropping them."""
+    """Vector forms are not called before loops are vectorised: keep LLVM from dropping them, and
+    the arguments of what has them (an internal function may lose those that are always the same)
+    from differing from what the names of the forms say."""
     used = getattr(module, "used", ())
     if not used:
         return

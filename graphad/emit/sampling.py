@@ -11,9 +11,10 @@ from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import by_rows, declare
 from graphad.lower.order import BLOCK
 from graphad.lower.program import Routine
-from graphad.ops.random import LOW, PASSED, PIECE
+from graphad.ops.random import LOW, PASSED, PIECE, slots_for
 from graphad.spec import size_of
 
+HASH = 0x9E3779B97F4A7C15  # 2**64 by the golden ratio
 BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # statuses, see runtime/executor.py
 
 # ends[p] = the sum of the weights of pieces up to the p-th; `total` is the last.
@@ -244,3 +245,50 @@ def kernel(table, start, stop):
 """
     rows = size_of(region.inputs[0].shape[:-1])
     return by_rows(region, source, (n, count), rows, n * 30 + count * 800, fails=True)
+
+
+@declare("few_of_many")
+def _few_of_many(region: Routine) -> Kernel:
+    """Different integers below `total`: of draws those seen before are passed over, which a table
+    by their hashes tells (D. E. Knuth, The Art of Computer Programming 3, 6.4)."""
+    count, total = region.param("count"), region.param("total")
+    slots = slots_for(count)
+    source = f"""\
+def kernel(table, start, stop):
+    total = u8(integer(table, 3))
+    count = integer(table, 4)
+    slots = integer(table, 5)
+    shift = u8(integer(table, 6))
+    total_high = total >> u8(32)
+    total_low = total & u8({LOW})
+    for row in range(start, stop):
+        key = peek_u8(integer(table, 0), 2 * row)
+        stream = peek_u8(integer(table, 0), 2 * row + 1)
+        out = integer(table, 1) + row * count * 8
+        seen = integer(table, 2) + row * slots * 8
+        fill_zero(seen, slots * 8)
+        index = u8(0)
+        done = 0
+        while done < count:
+            word = philox_u8(key, stream, index)
+            index = index + u8(1)
+            one = (word >> u8(32)) * total_low
+            two = (word & u8({LOW})) * total_high
+            carry = ((word & u8({LOW})) * total_low) >> u8(32)
+            middle = ((one & u8({LOW})) + (two & u8({LOW})) + carry) >> u8(32)
+            upper = (word >> u8(32)) * total_high + (one >> u8(32)) + (two >> u8(32)) + middle
+            k = i8(upper)
+            at = i8((upper * u8({HASH})) >> shift)
+            other = peek_i8(seen, at)
+            while other != 0 and other != k + 1:
+                at = at + 1 if at + 1 < slots else 0
+                other = peek_i8(seen, at)
+            if other == 0:
+                keep_i8(seen, at, k + 1)
+                keep_i8(out, done, k)
+                done = done + 1
+    return 0
+"""
+    rows = size_of(region.inputs[0].shape[:-1])
+    sizes = (total, count, slots, 64 - (slots.bit_length() - 1))
+    return by_rows(region, source, sizes, rows, 100 + count * 250)

@@ -193,8 +193,9 @@ def cosh(x: Real) -> Real:
 class Parts:
     """e and m of a number, and the entries of tables for m."""
 
-    def __init__(self, x: Real, normal: bool = False):
-        self.x, self.e, self.m = x, wide.exponent(x, normal), wide.mantissa(x, normal)
+    def __init__(self, x: Real, normal: bool = False, usual: bool = False):
+        self.x, self.e = x, wide.exponent(x, normal, usual)
+        self.m = wide.mantissa(x, normal, usual)
         self.place = x.b.lshr(self.m.bits(), x.whole(x.f.mantissa - 4))
 
     def entry(self, name: str) -> Real:
@@ -203,10 +204,13 @@ class Parts:
 
 
 class Logarithm(Parts):
-    """What log(x) is made of; with `more`, that of x + more, where x is not subnormal."""
+    """What log(x) is made of; with `more`, that of x + more, where x is not subnormal.
 
-    def __init__(self, x: Real, more: Real | None = None):
-        super().__init__(x, more is not None)
+    `usual` says that x is positive, normal and finite.
+    """
+
+    def __init__(self, x: Real, more: Real | None = None, usual: bool = False):
+        super().__init__(x, more is not None, usual)
         c = self.entry("LOG_TABLE")
         self.r = self.m.fma(c, -1.0)
         if more is not None:

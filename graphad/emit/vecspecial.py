@@ -11,6 +11,7 @@ from graphad.emit import wide
 from graphad.emit.real import DOUBLE, Pair, Real, quick_two_sum, quotient, two_product, two_sum
 from graphad.emit.vecmath import (
     BODIES,
+    Logarithm,
     Steps,
     constant,
     exp,
@@ -261,12 +262,17 @@ def ndtri(p: Real) -> Real:
     return p.like(math.nan).where(p.b.not_(tail >= 0.0), out)
 
 
+def tail_log(x: Real) -> Real:
+    """log(x) for random numbers, which are positive, normal and finite: no steps for others."""
+    return Logarithm(x, usual=True).natural()
+
+
 def tail_quantile(x: Real) -> Real:
     """The normal quantile of 0 < x <= 1/2 for random numbers, by one division.
 
     To 2e-15 (4e-7), relative to the quantile or to one, whichever is larger.
     """
-    s = (-log(x)).sqrt()
+    s = (-tail_log(x)).sqrt()
     start, rest = numbers(x, "ROOT_LN2")
     u = (s - start) - rest
     return (
@@ -312,7 +318,8 @@ def i1e(x: Real) -> Real:
 
 BODIES |= {
     f.__name__: f
-    for f in (expit, logistic_density, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri,
+    for f in (expit, logistic_density, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr,
+              ndtri, tail_log,
               tail_quantile, erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square,
               inverse_mills, mills_ratio)
 }  # fmt: skip

@@ -1,20 +1,26 @@
 """What AVX-512 does in an instruction and other CPUs in several: exponents, scaling, small tables.
 
-Each is a function of one element, in plain arithmetic. In a loop that LLVM may vectorise, for a CPU
-with AVX-512, it is a call of a function that is not defined there, with vector forms of one or two
-instructions; after vectorisation forms and definitions are linked in and inlined (`definitions`).
-Values are the same bits either way.
+Each is a function of one element, in plain arithmetic. In a loop that LLVM may vectorise it is,
+where the CPU has something for it, a call of a function that is not defined there, with vector
+forms of a few instructions; after vectorisation forms and definitions are linked in and inlined
+(`definitions`). Values are the same bits either way.
+
+Tables are calls on every CPU: of one whose gathers are slow LLVM computes the places of loads, and
+all that they depend on, one element at a time.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from llvmlite import ir
 
 from graphad.emit.real import (
+    DOUBLE,
     FORMATS,
     Format,
     Real,
@@ -36,33 +42,61 @@ INTERVAL, NAN_IF_NEGATIVE = 3, 8  # mantissas in [3/4, 3/2)
 CONSTANT_SPACE = 4  # of a GPU
 
 
-def exponent(x: Real, normal: bool = False) -> Real:
+def exponent(x: Real, normal: bool = False, usual: bool = False) -> Real:
     """e of |x| = 2**e m with 3/4 <= m < 3/2; -inf for 0, inf for infinity, nan for nan. `normal`
-    says that x is not subnormal, which saves a step where there is no instruction."""
-    return _exponent(x, True) if normal and not _by_calls(x) else _call("exponent", x)
+    says that x is not subnormal, `usual` that it also is positive and finite, which saves steps
+    where there is no instruction."""
+    if _by_calls(x):
+        return _call("exponent", x)
+    return _parts(x, True)[0] if usual else _exponent(x, normal)
 
 
-def mantissa(x: Real, normal: bool = False) -> Real:
+def mantissa(x: Real, normal: bool = False, usual: bool = False) -> Real:
     """That m; 1 or -1 for ±0, 1 for inf, nan for x < 0."""
-    return _mantissa(x, True) if normal and not _by_calls(x) else _call("mantissa", x)
+    if _by_calls(x):
+        return _call("mantissa", x)
+    return _parts(x, True)[1] if usual else _mantissa(x, normal)
+
+
+def _bits(b) -> int:
+    """Of the vectors that bodies may be called with; 0 if they are called for one element only."""
+    return b.module.target.bits if hasattr(b.module, "graphad_wide") else 0
 
 
 def _by_calls(x: Real) -> bool:
-    return getattr(x.b.module, "graphad_wide", None) is not None
+    """Whether there are instructions for more than tables."""
+    return _bits(x.b) == 512
 
 
 def scaled(x: Real, k: Real, whole: Callable[[], Any] | None = None) -> Real:
     """x 2**floor(k), rounded once, for |k| <= 2200; `whole` makes floor(k) as an integer, which is
     faster where it has to be one."""
-    if whole is not None and not _by_calls(x):
-        return _by_halves(x, whole())
-    return _call("scaled", x, k)
+    if _by_calls(x):
+        return _call("scaled", x, k)
+    return _scaled(x, k) if whole is None else _by_halves(x, whole())
 
 
 def looked_up(like: Real, table: Table, index) -> Real:
     """table[index % 16], in the format of `like`."""
     assert len(table) == ENTRIES
     return _call(table, like, index)
+
+
+def of_integer(b, value, signed: bool):
+    """An integer of 64 bits as f64, rounded once: without AVX-512's instruction from two halves,
+    each in the low bits of a double, whose exponents are taken off before they are added."""
+    if _bits(b) != 256:
+        return (b.sitofp if signed else b.uitofp)(value, DOUBLE.real)
+
+    def half(bits, power: int, more: int = 0):
+        mark = Real(b, DOUBLE, ir.Constant(DOUBLE.real, 2.0**power)).bits()
+        return b.bitcast(b.xor(bits, b.xor(mark, ir.Constant(value.type, more))), DOUBLE.real)
+
+    sign = 1 << 31 if signed else 0
+    high = half(b.lshr(value, ir.Constant(value.type, 32)), 84, sign)
+    low = half(b.and_(value, ir.Constant(value.type, (1 << 32) - 1)), 52)
+    taken = 2.0**84 + 2.0**52 + sign * 2.0**32
+    return b.fadd(b.fsub(high, ir.Constant(DOUBLE.real, taken)), low)
 
 
 # -- one element -----------------------------------------------------------------------------------
@@ -122,7 +156,11 @@ def _entry(b, fmt: Format, table: Table, index):
         array = b.addrspacecast(array, ir.PointerType(kind))
     first = b.bitcast(array, fmt.real.as_pointer())
     place = b.and_(index, ir.Constant(index.type, ENTRIES - 1))
-    return b.load(b.gep(first, [place], source_etype=fmt.real), typ=fmt.real)
+    value = b.load(b.gep(first, [place], source_etype=fmt.real), typ=fmt.real)
+    scopes = getattr(module, "_graphad_scopes", None)
+    if scopes is not None:  # nothing stores there: LLVM would not vectorise loops that might
+        scopes.mark(value, "loads", array)
+    return value
 
 
 def _scalar(b, fmt: Format, name: str | Table, values):
@@ -142,7 +180,9 @@ def _call(name: str | Table, x: Real, *others) -> Real:
     wanted = getattr(b.module, "graphad_wide", None)
     if wanted is None:
         return x._new(_scalar(b, fmt, name, values))
-    full = wanted.setdefault((name, fmt.code), f"{PREFIX}{len(wanted)}_{fmt.code}")
+    # A name says what it stands for: kernels are linked together.
+    title = name if isinstance(name, str) else f"table_{crc32(repr(name).encode()):08x}"
+    full = wanted.setdefault((name, fmt.code), f"{PREFIX}{title}_{fmt.code}")
     kind = ir.FunctionType(fmt.real, [v.type for v in values])
     f = declared(b.module, full, kind)
     if not f.attributes:
@@ -163,13 +203,15 @@ def _call(name: str | Table, x: Real, *others) -> Real:
 
 
 def prepare(module, source: KernelSource) -> None:
-    """Let the bodies of a source with loops call vector forms, where the CPU has them."""
-    if module.target.bits == 512 and not module.target.cuda:
-        module.graphad_wide = {}
-        # LLVM takes as many elements at a time as fit of the widest type in a loop.
-        double, single = (any(w.endswith(code) for w in source.words) for code in ("_f8", "_f4"))
-        module.graphad_lanes = {"f8": (8, 16) if single else (8,),
-                                "f4": (8, 16) if double else (16,)}  # fmt: skip
+    """Let the bodies of a source with loops call vector forms."""
+    if module.target.cuda:
+        return
+    module.graphad_wide = {}
+    # LLVM takes as many elements at a time as fit of the widest type in a loop.
+    most = module.target.bits // 32
+    both = all(any(w.endswith(code) for w in source.words) for code in ("_f8", "_f4"))
+    module.graphad_lanes = {"f8": (most // 2, most) if both else (most // 2,),
+                            "f4": (most // 2, most) if both else (most,)}  # fmt: skip
 
 
 def definitions(module) -> str:
@@ -200,11 +242,13 @@ def _started(module, name: str, kind) -> ir.IRBuilder:
 # -- vectors ---------------------------------------------------------------------------------------
 def _vector(b, fmt: Format, name: str | Table, lanes: int, values):
     """The value of a function for a vector: in halves where it is longer than the CPU's."""
-    if fmt.code == "f8" and lanes == 16:
-        parts = [_vector(b, fmt, name, 8, [_half(b, v, k) for v in values]) for k in range(2)]
-        return b.shuffle_vector(*parts, _places(range(16)))
+    if lanes * 8 * int(fmt.code[1]) > b.module.target.bits:
+        half = lanes // 2
+        parts = [_vector(b, fmt, name, half, [_half(b, v, k) for v in values]) for k in range(2)]
+        return b.shuffle_vector(*parts, _places(range(lanes)))
     if isinstance(name, tuple):
-        return _permuted(b, fmt, name, lanes, values[0])
+        chosen = {512: _permuted, 256: _permuted_halves}.get(b.module.target.bits, _one_by_one)
+        return chosen(b, fmt, name, lanes, values[0])
     kind = ir.VectorType(fmt.real, lanes)
     suffix = f"{'pd' if fmt.code == 'f8' else 'ps'}.{lanes * 8 * int(fmt.code[1])}"
     mask = ir.IntType(max(lanes, 8))
@@ -227,8 +271,13 @@ def _vector(b, fmt: Format, name: str | Table, lanes: int, values):
 
 
 def _half(b, value, k: int):
-    return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined),
-                            _places(range(8 * k, 8 * k + 8)))  # fmt: skip
+    half = value.type.count // 2
+    return _shuffled(b, value, range(half * k, half * k + half))
+
+
+def _shuffled(b, value, numbers):
+    """The elements with these numbers."""
+    return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), _places(numbers))
 
 
 def _places(numbers):
@@ -249,3 +298,46 @@ def _permuted(b, fmt: Format, table: Table, lanes: int, index):
     return b.call(
         f, [ir.Constant(kind, list(table[:8])), index, ir.Constant(kind, list(table[8:]))]
     )
+
+
+def _permuted_halves(b, fmt: Format, table: Table, lanes: int, index):
+    """The same by AVX2, which permutes words of 32 bits, and then chooses by the fourth bit."""
+    if lanes < 8 and fmt.code == "f4":
+        wide = _shuffled(b, index, [k % lanes for k in range(8)])
+        return _shuffled(b, _permuted_halves(b, fmt, table, 8, wide), range(lanes))
+    width, real = 8 * int(fmt.code[1]), ir.VectorType(fmt.real, lanes)
+    fourth = b.shl(index, ir.Constant(index.type, [width - 4] * lanes))
+    upper = b.icmp_signed("<", fourth, ir.Constant(index.type, [0] * lanes))
+    places = index
+    if fmt.code == "f8":  # each word of a place stands for both
+        words = b.bitcast(index, ir.VectorType(I32, 8))
+        places = _shuffled(b, words, [k & ~1 for k in range(8)])
+    first, second = (b.bitcast(_words(b, fmt, table[k : k + 8], places), real) for k in (0, 8))
+    return b.select(upper, second, first)
+
+
+def _words(b, fmt: Format, entries: Table, places):
+    """Eight words of 32 bits: floats, or in turn the lower and the upper halves of doubles."""
+    kind = ir.VectorType(I32, 8)
+    permute = declared(b.module, "llvm.x86.avx2.permd", ir.FunctionType(kind, [kind, kind]))
+    if fmt.code == "f4":
+        return b.call(permute, [ir.Constant(kind, _halves("<8f", entries)), places])
+    both = _halves("<8d", entries)
+    low, high = (ir.Constant(kind, both[k::2]) for k in (0, 1))
+    found = b.call(permute, [high, places])
+    least = b.call(permute, [low, places]) if any(both[::2]) else ir.Constant(kind, [0] * 8)
+    return b.shuffle_vector(least, found, _places([k if k % 2 == 0 else 8 + k for k in range(8)]))
+
+
+def _halves(form: str, entries: Table) -> list[int]:
+    data = struct.pack(form, *entries)
+    return list(struct.unpack(f"<{len(data) // 4}I", data))
+
+
+def _one_by_one(b, fmt: Format, table: Table, lanes: int, index):
+    """The same by as many loads."""
+    out: Any = ir.Constant(ir.VectorType(fmt.real, lanes), ir.Undefined)
+    for k in range(lanes):
+        place = b.extract_element(index, ir.Constant(I32, k))
+        out = b.insert_element(out, _entry(b, fmt, table, place), ir.Constant(I32, k))
+    return out

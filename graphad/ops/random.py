@@ -60,7 +60,10 @@ def _quantile_reference(x):
     return ndtri(x)
 
 
-# The normal quantile of tails in (0, 1/2]; what it is given has no derivative.
+# The logarithm of positive, normal, finite numbers, and the normal quantile of tails in (0, 1/2];
+# what they are given has no derivative.
+elementwise("tail_log", None, "tail_log_{code}({0})", reference=np.log,
+            family="opaque", arity=1, takes="float", cost=15, domain=((0.01, 1.0),))  # fmt: skip
 elementwise("tail_quantile", None, "tail_quantile_{code}({0})", reference=_quantile_reference,
             family="opaque", arity=1, takes="float", cost=30, domain=((0.01, 0.5),))  # fmt: skip
 
@@ -145,6 +148,26 @@ def _distinct_reference(arrays, params, spec):
     return np.asarray(out, np.int64).reshape(spec.shape)
 
 
+def _few_reference(arrays, params, spec):
+    """Integers below `total`, those seen before passed over."""
+    out = []
+    for key in arrays[0].reshape(-1, 2):
+        drawn: list[int] = []
+        index = 0
+        while len(drawn) < params["count"]:
+            k = int(_words(key, index, 1)[0]) * params["total"] >> 64
+            index += 1
+            if k not in drawn:
+                drawn.append(k)
+        out.append(drawn)
+    return np.asarray(out, np.int64).reshape(spec.shape)
+
+
+def slots_for(count: int) -> int:
+    """The size of a table for so many numbers: a power of two, half of it empty."""
+    return 1 << (2 * count - 1).bit_length()
+
+
 def _counted(specs, params):
     return Spec((*specs[1].shape[:-1], params["count"]), I8)
 
@@ -181,3 +204,6 @@ _routine("alias_table", lambda specs, params: Spec((*specs[0].shape, 2), I8),
              Spec(_pieces(specs[0].shape), np.dtype("f8"))])  # fmt: skip
 _routine("alias_draw", _counted, _draw_reference, 3)
 _routine("distinct", _counted, _distinct_reference, 3, _room("f8", "u1"))
+_routine("few_of_many", lambda specs, params: Spec((*specs[0].shape[:-1], params["count"]), I8),
+         _few_reference, 1, lambda specs, params: [
+             Spec((*specs[0].shape[:-1], slots_for(params["count"])), I8)])  # fmt: skip

@@ -24,7 +24,6 @@ from graphad.random.draws import (
     bits,
     exponential,
     gumbel,
-    integers,
     normal,
     permutation,
     uniform,
@@ -32,6 +31,7 @@ from graphad.random.draws import (
 from graphad.random.gradients import expectation, gumbel_softmax, score_function
 from graphad.random.keys import fold_in, key, split
 from graphad.random.selection import select
+from graphad.random.whole import integers
 
 __all__ = [
     "Categorical",

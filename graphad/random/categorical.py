@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 import graphad as ga
 from graphad import primitives
-from graphad.errors import DTypeError, ShapeError
+from graphad.errors import DTypeError, ShapeError, WeightError
 from graphad.random.draws import permutation, picked, shape_of
+from graphad.random.whole import integers
 
 MANY = 256  # draws from a row that are worth a table, and how many categories
 
@@ -70,6 +74,17 @@ def as_logits(operation: str, logits, axis: int = -1):
     return logits
 
 
+def log_of(operation: str, weights):
+    """Logarithms of weights, which are not negative where they are known."""
+    if not hasattr(weights, "spec"):
+        weights = np.asarray(weights, np.float64)
+        if not np.all(weights >= 0):
+            raise WeightError(operation, "a weight is negative or nan", expected="weights >= 0",
+                              got=str(weights), fix="np.maximum(weights, 0)")  # fmt: skip
+    with np.errstate(divide="ignore"):
+        return np.log(weights)
+
+
 def positive(operation: str, num_samples) -> int:
     """The number of draws, which must be one."""
     try:
@@ -124,10 +139,11 @@ def categorical(key, logits, num_samples=None, axis=-1, replace=True):
     return _distinct(key, logits, count)
 
 
-def choice(key, a, shape=(), replace=True, p=None, axis=0):
+def choice(key, a: Any, shape=(), replace=True, p=None, axis=0):
     """Elements of `a` along an axis (of an integer n: of 0 ... n - 1), by weights p or all alike.
 
-    p need not sum to 1. As NumPy's `Generator.choice`.
+    p need not sum to 1. As NumPy's `Generator.choice`. A few of many without replacement take time
+    and memory by their number, not by that of all.
 
     >>> import numpy as np, graphad as ga
     >>> ga.random.choice(ga.random.key(0), np.array([3.0, 5.0]), (2,), p=[0.0, 1.0])
@@ -135,27 +151,44 @@ def choice(key, a, shape=(), replace=True, p=None, axis=0):
     """
     name = "random.choice"
     whole = isinstance(a, (int, np.integer))
+    if not whole:
+        a = a if hasattr(a, "shape") else np.asarray(a)
+        if len(a.shape) == 0:
+            raise ShapeError(name, "one number is no list", expected="an integer, or an array",
+                             got=f"a of shape () and dtype {a.dtype}", fix="int(a)")  # fmt: skip
+        axis = normalize_axis_index(axis, len(a.shape))
     size = operator.index(a) if whole else a.shape[axis]
     shape = shape_of(name, shape)
-    count = int(np.prod(shape))
-    if size < 1:
+    count = math.prod(shape)
+    if size < 1 and count:
         raise ShapeError(name, "there is nothing to choose from", expected="one element or more",
                          got=str(size), fix="a longer array")  # fmt: skip
     if not replace and count > size:
         raise ShapeError(name, "more draws without replacement than elements",
                          expected=f"at most {size}", got=str(count),
                          fix="a smaller shape, or replace=True")  # fmt: skip
+    at = np.reshape(_places(key, size, count, replace, p), shape)
+    if not hasattr(at, "spec") and at.ndim == 0:
+        at = at[()]
+    return at if whole else picked(a, at, axis)
+
+
+def _places(key, size: int, count: int, replace: bool, p):
+    """So many numbers below `size`."""
     if p is not None:
         p = p if hasattr(p, "spec") else np.asarray(p, np.float64)
         if p.shape != (size,):
-            raise ShapeError(name, "p has one weight for each element", expected=f"shape ({size},)",
-                             got=f"shape {p.shape}", fix=f"p of {size} weights")  # fmt: skip
-        with np.errstate(divide="ignore"):
-            logits = np.log(p)
-        at = categorical(key, logits, max(count, 1), replace=replace)[:count]
-    elif replace:
-        at = ga.random.integers(key, 0, size, (count,))
-    else:
-        at = permutation(key, size)[:count]
-    at = np.reshape(at, shape)
-    return at if whole else picked(a, at, axis)
+            raise ShapeError("random.choice", "p has one weight for each element",
+                             expected=f"shape ({size},)", got=f"shape {p.shape}",
+                             fix=f"p of {size} weights")  # fmt: skip
+        logits = log_of("random.choice", p)
+        if count == 0:
+            return np.zeros(0, np.int64)
+        return categorical(key, logits, count, replace=replace)
+    if count == 0:
+        return np.zeros(0, np.int64)
+    if replace:
+        return integers(key, 0, size, (count,))
+    if size > MANY and 2 * count <= size:
+        return primitives.few_of_many(key, size, count)
+    return permutation(key, size)[:count]

@@ -7,7 +7,7 @@ import numpy as np
 import graphad as ga
 from graphad import primitives
 from graphad.errors import ShapeError
-from graphad.random.categorical import as_logits, table_of
+from graphad.random.categorical import as_logits, log_of, table_of
 from graphad.random.draws import shape_of
 
 
@@ -33,8 +33,7 @@ class Categorical:
                              expected="logits= or probs=",
                              got="both" if logits is not None else "neither")  # fmt: skip
         if probs is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                logits = np.log(probs if hasattr(probs, "spec") else np.asarray(probs, float))
+            logits = log_of("Categorical", probs)
         object.__setattr__(self, "logits", as_logits("Categorical", logits))
         object.__setattr__(self, "_table", None)
 

@@ -11,12 +11,14 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 import graphad as ga
-from graphad.errors import DTypeError, ShapeError
-from graphad.primitives import random_bits, tail_quantile
+from graphad.errors import DTypeError, ParameterError, RangeError, ShapeError
+from graphad.primitives import random_bits, tail_log, tail_quantile
 
 FLOATS = (np.dtype("f8"), np.dtype("f4"))
+HUGE = 1e38  # ranges between -HUGE and HUGE are finite in both
 
 
 def integers_of(operation: str, shape, expected: str, fix: str) -> tuple[int, ...]:
@@ -68,6 +70,42 @@ def _of(dtype, x):
     return x.astype(dtype) if hasattr(x, "astype") else np.asarray(x, dtype)
 
 
+def _check_scale(operation: str, scale) -> None:
+    """A scale whose values are known is not negative; nan gives nan, as NumPy has it."""
+    if hasattr(scale, "spec") or (type(scale) in (int, float) and scale > 0):
+        return
+    if np.any(np.signbit(scale) & ~np.isnan(scale)):
+        raise ParameterError(operation, "scale < 0", expected="scale >= 0", got=f"scale={scale}",
+                             fix=f"scale={abs(np.asarray(scale)).tolist()}")  # fmt: skip
+
+
+def _check_range(low, high, dtype) -> None:
+    """The same of a range: it is finite in this dtype, and its ends are in order."""
+    if hasattr(low, "spec") or hasattr(high, "spec"):
+        return
+    if type(low) in (int, float) and type(high) in (int, float) and -HUGE < low <= high < HUGE:
+        return
+    with np.errstate(all="ignore"):
+        width = np.asarray(high, dtype) - np.asarray(low, dtype)
+    if not np.all(np.isfinite(width)):
+        raise RangeError("random.uniform", "high - low range exceeds valid bounds",
+                         expected="finite bounds", got=f"low={low}, high={high}",
+                         fix="bounds that are nearer")  # fmt: skip
+    if np.any(width < 0):
+        raise ParameterError("random.uniform", "high - low < 0", expected="low <= high",
+                             got=f"low={low}, high={high}", fix="low first")  # fmt: skip
+
+
+def _check_probability(p) -> None:
+    """The same of a probability."""
+    if hasattr(p, "spec") or (type(p) in (int, float) and 0 <= p <= 1):
+        return
+    p = np.asarray(p)
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ParameterError("random.bernoulli", "p < 0, p > 1 or p is nan", expected="0 <= p <= 1",
+                             got=f"p={p}", fix="a probability")  # fmt: skip
+
+
 def _unit(key, shape, dtype):
     """Multiples of 2**-53 or 2**-24 in [0, 1)."""
     if dtype.itemsize == 8:
@@ -85,7 +123,13 @@ def _tail(key, shape, dtype):
 
 @ga.function(static=("shape", "dtype"))
 def _uniform(key, low, high, shape, dtype):
-    return _of(dtype, low) + (_of(dtype, high) - _of(dtype, low)) * _unit(key, shape, dtype)
+    low, high = _of(dtype, low), _of(dtype, high)
+    x = low + (high - low) * _unit(key, shape, dtype)
+    # Rounding may end at `high`: what is below has no derivative of its own.
+    limits = np.finfo(dtype)
+    step = np.maximum(abs(high) * limits.eps, limits.tiny)
+    below = ga.stop_gradient(np.maximum(low, high - step) - x)
+    return np.where(x < high, x, x + below)
 
 
 @ga.function(static=("shape", "dtype"))
@@ -107,7 +151,7 @@ def _exponential(key, shape, dtype):
     rest = 1.0 - x
     y = np.where(side, x, rest)
     c = np.where(side, 0.0, (1.0 - rest) - x)
-    return -(np.log(y) + c * (2.0 - y))
+    return -(tail_log(y) + c * (2.0 - y))
 
 
 def bits(key, shape=(), dtype="uint64"):
@@ -130,7 +174,8 @@ def bits(key, shape=(), dtype="uint64"):
 def uniform(key, shape=None, dtype: Any = "float64", low=0.0, high=1.0):
     """Uniform numbers in [low, high): low + (high - low) u, u a multiple of 2**-53 (2**-24 in f32).
 
-    `low` and `high` broadcast, and are differentiated.
+    `low` and `high` broadcast, and are differentiated. Raises ParameterError, a ValueError, for
+    high < low, and RangeError, an OverflowError, where high - low is not finite.
 
     >>> import graphad as ga
     >>> ga.random.uniform(ga.random.key(0), (2,))
@@ -140,6 +185,7 @@ def uniform(key, shape=None, dtype: Any = "float64", low=0.0, high=1.0):
     size = shape_of("random.uniform", shape, low, high)
     if type(low) in (int, float) and type(high) in (int, float) and (low, high) == (0, 1):
         return _standard_uniform(key, size, found)
+    _check_range(low, high, found)
     return _uniform(key, low, high, size, found)
 
 
@@ -154,6 +200,7 @@ def normal(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):
     (2,)
     """
     found = float_of("random.normal", dtype)
+    _check_scale("random.normal", scale)
     z = _normal(key, shape_of("random.normal", shape, loc, scale), found)
     return _moved(z, found, loc, scale)
 
@@ -173,13 +220,14 @@ def exponential(key, shape=None, dtype: Any = "float64", scale=1.0):
     True
     """
     found = float_of("random.exponential", dtype)
+    _check_scale("random.exponential", scale)
     e = _exponential(key, shape_of("random.exponential", shape, scale), found)
     return _moved(e, found, 0.0, scale)
 
 
 @ga.function(static=("shape", "dtype"))
 def _gumbel(key, shape, dtype):
-    return -np.log(_exponential(key, shape, dtype))
+    return -tail_log(_exponential(key, shape, dtype))
 
 
 def gumbel(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):
@@ -190,6 +238,7 @@ def gumbel(key, shape=None, dtype: Any = "float64", loc=0.0, scale=1.0):
     dtype('float32')
     """
     found = float_of("random.gumbel", dtype)
+    _check_scale("random.gumbel", scale)
     g = _gumbel(key, shape_of("random.gumbel", shape, loc, scale), found)
     return _moved(g, found, loc, scale)
 
@@ -200,53 +249,15 @@ def _bernoulli(key, p, shape):
 
 
 def bernoulli(key, p=0.5, shape=None):
-    """True with probability p, to within 2**-53; not differentiated.
+    """True with probability p, to within 2**-53; not differentiated. ParameterError, a ValueError,
+    where p is no probability.
 
     >>> import graphad as ga
     >>> ga.random.bernoulli(ga.random.key(0), 1.0, (2,))
     array([ True,  True])
     """
+    _check_probability(p)
     return _bernoulli(key, p, shape_of("random.bernoulli", shape, p))
-
-
-@ga.function(static=("shape", "dtype"))
-def _integers(key, low, high, shape, dtype):
-    words = random_bits(key, shape, "uint64")
-    first = low if hasattr(low, "astype") else np.asarray(low)
-    span = (high - low).astype("uint64")
-    a, b, c, d = words >> 32, words & 0xFFFFFFFF, span >> 32, span & 0xFFFFFFFF
-    one, two = a * d, b * c
-    middle = (one & 0xFFFFFFFF) + (two & 0xFFFFFFFF) + ((b * d) >> 32)
-    upper = a * c + (one >> 32) + (two >> 32) + (middle >> 32)
-    return (upper + first.astype("uint64")).astype(dtype)
-
-
-def integers(key, low, high=None, shape=None, dtype="int64"):
-    """Integers in [low, high), or in [0, low) as NumPy has it.
-
-    The upper half of word * (high - low): the probability of a value is off by less than 2**-64.
-
-    >>> import graphad as ga
-    >>> bool(ga.random.integers(ga.random.key(0), 6) < 6)
-    True
-    """
-    low, high = (0, low) if high is None else (low, high)
-    found = np.dtype(dtype)
-    if found.kind not in "iu":
-        raise DTypeError("random.integers", "integers have an integer dtype", expected="int64, ...",
-                         got=str(found), fix="dtype='int64'")  # fmt: skip
-    for x in (low, high):
-        given = getattr(x, "dtype", None) or np.asarray(x).dtype
-        if given.kind not in "iub":
-            raise DTypeError("random.integers", "the bounds are integers", expected="integers",
-                             got=str(x), fix="int(x)")  # fmt: skip
-    if not hasattr(low, "spec") and not hasattr(high, "spec") and np.any(np.asarray(high) <= low):
-        raise ShapeError("random.integers", "there is no integer between the bounds",
-                         expected="low < high", got=f"low={low}, high={high}",
-                         fix="high=low + 1, or more")  # fmt: skip
-    size = shape_of("random.integers", shape, low, high)
-    low, high = (x if hasattr(x, "astype") else np.int64(x) for x in (low, high))
-    return _integers(key, low, high, size, found)
 
 
 @ga.function(static="n")
@@ -264,5 +275,7 @@ def permutation(key, x, axis=0):
     array([0, 1, 2, 3])
     """
     if isinstance(x, (int, np.integer)):
-        return _order(key, operator.index(x))
+        return _order(key, max(operator.index(x), 0))
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    axis = normalize_axis_index(axis, len(x.shape))
     return picked(x, _order(key, x.shape[axis]), axis)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,19 +212,35 @@ def _engine():
 def _optimised(source: KernelSource, text: str, target: Target, context=None) -> Any:
     """The LLVM module of a kernel after LLVM's passes."""
     text, _, rest = text.partition(wide.LINKED)
-    with timed("LLVM parse"):
-        module = llvm.parse_assembly(text, context)
-        linked = llvm.parse_assembly(rest, context) if rest else None
-    run = _unlocked("LLVMPY_RunNewModulePassManager")
-    with timed("LLVM passes"):
-        builder, passes = _passes(source, target)
-        run(passes, module, builder)
-        if linked is not None:
-            module.link_in(linked)
-        if linked is not None or "graphad_rare_" in text:  # vector forms that are called now
-            passes = llvm.create_new_module_pass_manager()
-            passes.add_always_inliner_pass()
+    with ExitStack() as opened:
+        with timed("LLVM parse"):
+            module = opened.enter_context(_parsed(source, text, context))
+            linked = opened.enter_context(_parsed(source, rest, context)) if rest else None
+        run = _unlocked("LLVMPY_RunNewModulePassManager")
+        with timed("LLVM passes"):
+            builder, passes = _passes(source, target)
             run(passes, module, builder)
+            if linked is not None:
+                module.link_in(linked)
+            if linked is not None or "graphad_rare_" in text:  # vector forms that are called now
+                passes = llvm.create_new_module_pass_manager()
+                passes.add_always_inliner_pass()
+                run(passes, module, builder)
+        opened.pop_all()
+    return module
+
+
+def _parsed(source: KernelSource, text: str, context) -> Any:
+    """A module that LLVM finds sound: of any other its passes may end the process."""
+    try:
+        module = llvm.parse_assembly(text, context)
+        with ffi.OutputString() as problem:
+            if _unlocked("LLVMPY_VerifyModule")(module, problem):
+                module.close()  # an error holds it, maybe for longer than its context
+                raise RuntimeError(str(problem))
+    except RuntimeError as error:
+        name = _symbol(cache.hash_of(source))
+        raise RuntimeError(f"LLVM refuses the kernel {name}: {error}\n{source}") from None
     return module
 
 
@@ -253,8 +270,7 @@ def object_of(source: KernelSource, target: Target) -> bytes:
 def _object(source: KernelSource, text: str, target: Target | None = None) -> bytes:
     """The machine code of a translated kernel."""
     target = target or host()
-    module = _optimised(source, text, target, llvm.create_context())
-    with timed("machine code"):
+    with _optimised(source, text, target, llvm.create_context()) as module, timed("machine code"):
         machine = _machine(target, EFFORTS[source.facts.effort])
         with ffi.OutputString() as problem:
             emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")

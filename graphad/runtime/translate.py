@@ -399,6 +399,8 @@ class _Translator:
             return self._whole(x, code)
         if code[0] == "f":
             signed = x.code[0] == "i"
+            if code == "f8" and x.code[1] == "8":
+                return wide.of_integer(b, x.value, signed)
             return b.sitofp(x.value, kind) if signed else b.uitofp(x.value, kind)
         if kind.width < HELD[x.code].width:
             return b.trunc(x.value, kind)
