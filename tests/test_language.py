@@ -134,8 +134,8 @@ def test_vector_forms_fit_calls_whose_arguments_are_always_the_same(word):
         store_f8(table, i, load_f8(stop, i) + f8(1.0))
     return 0
 """
-    assert "_ZGV_LLVM" in translate(source, "k")
-    assert build.kernel_address(source, keep=False)
+    assert "_ZGV_LLVM" in translated(source)
+    assert build.kernel_address(KernelSource(source), keep=False)
 
 
 def test_a_bad_module_is_an_exception_with_the_kernels_name(monkeypatch):
@@ -147,7 +147,8 @@ declare double @llvm.sqrt.f64(double)
 """
     monkeypatch.setattr(build, "translate", lambda *_: bad)
     with pytest.raises(RuntimeError, match=r"refuses the kernel graphad_[0-9a-f]{40}.*VFABI"):
-        build.kernel_address("def kernel(table, start, stop):\n    return 12321\n", keep=False)
+        source = KernelSource("def kernel(table, start, stop):\n    return 12321\n")
+        build.kernel_address(source, keep=False)
 
 
 def run(body, *values):

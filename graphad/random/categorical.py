@@ -150,14 +150,13 @@ def choice(key, a: Any, shape=(), replace=True, p=None, axis=0):
     array([5., 5.])
     """
     name = "random.choice"
-    whole = isinstance(a, (int, np.integer))
-    if not whole:
+    if not isinstance(a, (int, np.integer)):
         a = a if hasattr(a, "shape") else np.asarray(a)
         if len(a.shape) == 0:
             raise ShapeError(name, "one number is no list", expected="an integer, or an array",
                              got=f"a of shape () and dtype {a.dtype}", fix="int(a)")  # fmt: skip
         axis = normalize_axis_index(axis, len(a.shape))
-    size = operator.index(a) if whole else a.shape[axis]
+    size = operator.index(a) if isinstance(a, (int, np.integer)) else a.shape[axis]
     shape = shape_of(name, shape)
     count = math.prod(shape)
     if size < 1 and count:
@@ -170,7 +169,7 @@ def choice(key, a: Any, shape=(), replace=True, p=None, axis=0):
     at = np.reshape(_places(key, size, count, replace, p), shape)
     if not hasattr(at, "spec") and at.ndim == 0:
         at = at[()]
-    return at if whole else picked(a, at, axis)
+    return at if isinstance(a, (int, np.integer)) else picked(a, at, axis)
 
 
 def _places(key, size: int, count: int, replace: bool, p):

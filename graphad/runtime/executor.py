@@ -239,7 +239,7 @@ def kernel(table, start, stop):
 # matrices, and where other processes run they wait for one another.
 ONE_THREAD = 256  # rows below which there is one
 
-HELD_SOURCE = f"""{CONTROL}\
+HELD_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     most = integer(table, 2)
     if integer(table, 3) < {ONE_THREAD}:
@@ -251,7 +251,7 @@ def kernel(table, start, stop):
     if threads > most:
         invoke1(integer(table, 1), threads)
     return status
-"""
+""")
 
 # A loop over steps. Its operands: the frame, the number of steps, the slot that says where a
 # smaller number stands (or 0), whether backward, the slot of the index, the steps of the body and
