@@ -14,7 +14,8 @@ from graphad.spec import Dim, Spec
 # Examples whose arguments are numbers that stand for a size, or that unroll.
 NEED_NUMBERS = {
     "einsum", "split", "roll", "pad", "take", "repeat", "squeeze", "reshape", "broadcast_to",
-    "diagonal", "trace", "cross", "diag", "where", "sum", "svd", "svdvals", "qr", "pinv", "lstsq",
+    "diagonal", "trace", "cross", "diag", "where", "sum", "svd", "svdvals", "cond", "matrix_rank",
+    "matrix_norm", "qr", "pinv", "lstsq",
     "norm", "quantile", "percentile", "median", "slogdet", "det", "solve", "trapezoid", "average",
     "take_along_axis", "array_split", "kron", "meshgrid", "column_stack", "hstack", "vstack",
     "dstack", "corrcoef", "interp", "bincount", "correlate", "convolve", "multi_dot", "matrix_power",

@@ -20,6 +20,7 @@ from graphad.emit.kernel import combine
 from graphad.emit.source import KernelSource
 from graphad.lower.order import BLOCK
 from graphad.op import TABLE, find
+from graphad.ops.special import mills_ratio
 
 CODES = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
 
@@ -225,7 +226,7 @@ def _bodies() -> dict[str, Any]:
     return found | {
         "rem": np.fmod, "mod": np.remainder, "floordiv": np.floor_divide, "pow": np.power,
         "copysign": np.copysign, "log_ratio": lambda x, y: np.log(x) - np.log(y),
-        "softplus": lambda x: np.logaddexp(x, type(x)(0)),
+        "softplus": lambda x: np.logaddexp(x, type(x)(0)), "mills_ratio": mills_ratio,
     }  # fmt: skip
 
 

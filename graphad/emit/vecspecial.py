@@ -318,8 +318,7 @@ def i1e(x: Real) -> Real:
 
 BODIES |= {
     f.__name__: f
-    for f in (expit, logistic_density, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr,
-              ndtri, tail_log,
-              tail_quantile, erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square,
+    for f in (expit, logistic_density, softplus, logit, erf, erfc, ndtr, log_ratio, log_ndtr, ndtri,
+              tail_log, tail_quantile, erfinv, i0e, i1e, exp_minus_square, exp_minus_half_square,
               inverse_mills, mills_ratio)
 }  # fmt: skip

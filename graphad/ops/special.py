@@ -120,7 +120,7 @@ special("erfc", 1, "erfc_{code}({0})", meaning=sym("erfc"),
         partials=lambda x, out: (apply("exp_minus_square", x) * (-2.0 / ROOT_PI),))  # fmt: skip
 
 
-def _mills_ratio(x):
+def mills_ratio(x):
     """By SciPy's scaled function."""
     return math.sqrt(0.5 * math.pi) * _scipy("erfcx")(x * math.sqrt(0.5))
 
@@ -133,7 +133,7 @@ elementwise(
     "({cast}(np.inf) if {0} == {zero} else mills_ratio_{code}(abs({1})) / {0})",
     arity=2, takes="float", cost=30, domain=((0.1, 0.5), (-3, 3)),
     reference=lambda tail, quantile: np.where(
-        tail == 0, np.inf, _mills_ratio(abs(quantile)) / tail).astype(tail.dtype),
+        tail == 0, np.inf, mills_ratio(abs(quantile)) / tail).astype(tail.dtype),
     meaning=lambda tail, quantile: sym("sqrt")(2 * sym("acos")(-1)) * sym("exp")(quantile**2 / 2),
     partials=lambda tail, quantile, out: (None, quantile * out),
 )  # fmt: skip
