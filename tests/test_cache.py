@@ -10,7 +10,7 @@ import pytest
 from arrays import at_once
 
 import graphad as ga
-from graphad.runtime import build, cache
+from graphad.runtime import build
 
 SCRIPT = """
 import numpy as np
