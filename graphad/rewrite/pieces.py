@@ -14,7 +14,6 @@ from graphad.ops.array import cut, embed
 from graphad.ops.value import Value, add, const
 from graphad.spec import Spec
 
-
 MOST_ASKED = 100  # nodes that one question may lead to, so that work is linear in the graph
 
 
