@@ -19,6 +19,7 @@ from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
+from graphad.lower.long import straight_long, takes_long
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
 from graphad.lower.program import (
@@ -87,6 +88,10 @@ DEVICE_PASSES = (
     LARGE_PASSES[-1],
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
+LONG_PASSES = (
+    Pass("straighten in pieces", straight_long, check_program),
+    Pass("plan memory", plan, check_program),
+)
 EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
@@ -99,6 +104,8 @@ def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
         passes = SMALL_PASSES
     elif takes_each(graph):
         passes = EACH_PASSES
+    elif device == "cpu" and takes_long(graph):
+        passes = LONG_PASSES
     return run_passes(passes, graph, watch)
 
 
