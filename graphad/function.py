@@ -1,7 +1,7 @@
 """Function: a Python function that is traced, compiled and kept for each kind of argument.
 
-A Function is a handle: a definition (what was given), its calls (`calls.py`), and for a method the
-object it belongs to. Calling it calls the native function of its gate, once there is one.
+A Function is a handle: a definition (what was given), its calls (`call/path.py`), and for a method
+the object it belongs to. Calling it calls the native function of its gate, once there is one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphad.arguments import defined_at, prepare
-from graphad.calls import MISSED, Calls
+from graphad.call.arguments import defined_at, prepare
+from graphad.call.methods import Family, Weak, family_of
+from graphad.call.parameters import Parameters, Structure
+from graphad.call.path import MISSED, Calls
+from graphad.call.signed import Signature
 from graphad.errors import TraceError, Where
-from graphad.methods import Family, Weak, family_of
-from graphad.parameters import Parameters, Structure
 from graphad.pipeline import Lowered
-from graphad.signed import Signature
 from graphad.trace import pytree
 from graphad.trace.run import signature_of, underlying
 
@@ -56,7 +56,7 @@ def define(f: Callable, signature=None, static=(), name: str | None = None, devi
         raise TraceError("ga.function", f"a {type(f).__name__} is not a function",
                          expected="a Python function", got=repr(f)[:60],
                          fix="ga.function(f), then call it with the arguments")  # fmt: skip
-    name = name or getattr(python, "__name__", type(python).__name__)
+    name = str(name or getattr(python, "__name__", type(python).__name__))
     if device not in ("cpu", "cuda"):
         raise TraceError(name, "unknown device", expected="'cpu' or 'cuda'", got=repr(device),
                          fix="device='cuda'")  # fmt: skip
@@ -82,10 +82,13 @@ class Function:
     inside other traced functions, and inside `@njit` code.
     """
 
-    # `__call__` is a slot: a call of the instance is a call of the native function in it.
-    __slots__ = ("__call__", "__dict__", "__weakref__", "_definition", "_family", "_keeps", "_made",
-                 "_own")  # fmt: skip
-    recognised_by_identity = True  # see recognise.py
+    if not TYPE_CHECKING:
+        # `__call__` is a slot: a call of the instance is a call of the native function in it.
+        __slots__ = (
+            "__call__", "__dict__", "__weakref__", "_definition", "_family", "_keeps", "_made",
+            "_own",
+        )  # fmt: skip
+    recognised_by_identity = True  # see call/recognise.py
 
     _definition: Definition
     _own: Calls | None  # its calls; of a method they are its family's
@@ -94,6 +97,8 @@ class Function:
     _made: dict[Any, Any]  # transforms of it
 
     if TYPE_CHECKING:
+        __name__: str
+        __qualname__: str
 
         def __call__(self, *args, **kwargs) -> Any:
             """The function's value."""
@@ -137,9 +142,8 @@ class Function:
         self._definition, self._family, self._keeps, self._own = (
             family.definition, family, instance, None)  # fmt: skip
         self.__dict__, self._made = family.attributes, family.made
-        self.__call__ = (
-            family.call if instance is None else functools.partial(family.call_of, instance)
-        )
+        bound = instance is not None
+        self.__call__ = functools.partial(family.call_of, instance) if bound else family.call
 
     # -- what it is ------------------------------------------------------------------------------
     @property
@@ -358,7 +362,7 @@ def function(f=None, **options) -> Any:
     """
     for name in options:
         if name not in DEFAULTS:
-            from graphad.parameters import unknown_option
+            from graphad.call.parameters import unknown_option
 
             raise unknown_option("function", name)
     if f is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.arguments import same_shape
+from graphad.call.arguments import same_shape
 from graphad.errors import DerivativeError, DTypeError, ShapeError
 from graphad.function import Function
 from graphad.ops.control import alias

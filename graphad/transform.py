@@ -9,10 +9,10 @@ import types
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+from graphad.call.parameters import unknown_option
+from graphad.call.recognise import key_of
 from graphad.errors import TraceError
 from graphad.function import Function, as_function, derived
-from graphad.parameters import unknown_option
-from graphad.recognise import key_of
 
 MOST_RECOGNISED = 256  # functions written at the call
 _RECOGNISED: dict[Any, Function] = {}
@@ -38,7 +38,7 @@ def transform(*extra: str) -> Callable[[Callable[P, Callable]], Callable[P, Func
     return decorate
 
 
-def _kept(make, extra, f, args, options) -> Function:
+def _kept(make, extra, f: Any, args, options) -> Function:
     if type(f) is Function:
         store, key = f._made, ()
     elif type(f) is types.MethodType and not isinstance(f.__self__, type):
@@ -55,7 +55,7 @@ def _kept(make, extra, f, args, options) -> Function:
             for old in list(store)[: MOST_RECOGNISED // 2]:
                 store.pop(old, None)
         store[key] = found
-    return found._holding(f._keeps) if found._family is not None else found
+    return found if found._family is None else found._holding(getattr(f, "_keeps", None))
 
 
 def _frozen(value) -> Any:
@@ -81,7 +81,7 @@ def _apply(make, extra, f, args, options) -> Function:
     static = options.get("static", ())
     static = (static,) if isinstance(static, (str, int)) else tuple(static)
     if static and isinstance(f, Function):
-        held = f._definition.options | {"static": (*f._static, *static)}
+        held: dict[str, Any] = f._definition.options | {"static": (*f._static, *static)}
         f = Function(f._f, **held)
     elif not isinstance(f, Function):
         f = Function(f, static=static)

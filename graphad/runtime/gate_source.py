@@ -115,7 +115,8 @@ _FIND = f"""\
             cls = integer(a, {TYPE_AT // 8})
             hash = (hash ^ cls) * {MIX}
             if cls == integer(api, {ARRAY_TYPE}):
-                hash = (hash ^ (integer(integer(a, {DESCR_AT // 8}), {MARK_AT // 8}) & {MARK})) * {MIX}
+                mark = integer(integer(a, {DESCR_AT // 8}), {MARK_AT // 8}) & {MARK}
+                hash = (hash ^ mark) * {MIX}
                 rank = i8(peek_i4(a, {RANK_AT // 4}))
                 hash = (hash ^ rank) * {MIX}
                 if sized != 0:

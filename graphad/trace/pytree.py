@@ -102,7 +102,7 @@ def _fields(cls: type) -> tuple[tuple[str, ...], frozenset[str]]:
     )
 
 
-def _parts(value):
+def _parts(value) -> tuple[str, Any, Any] | None:
     """(kind, extra, children) of a container, or None for a leaf."""
     cls = type(value)
     if cls is np.ndarray or cls is float:
@@ -206,7 +206,7 @@ def build(tree, leaves) -> Any:
     return _made(tree, [build(c, leaves) for c in tree.children])
 
 
-def _made(tree: Tree, children: list) -> Any:
+def _made(tree: Any, children: list) -> Any:
     """A container of this kind with these children."""
     match tree.kind:
         case "tuple":
@@ -269,9 +269,20 @@ def _key(value, step: str):
 def get_at(value, path: tuple[str, ...]) -> Any:
     """The part of a pytree at a path of keys, positions and attributes; KeyError if none."""
     for step in path:
-        key = _key(value, step)
-        value = value[key] if not dataclasses.is_dataclass(value) else _parts(value)[2][key]  # type: ignore
+        value = _child_at(value, _key(value, step))
     return value
+
+
+def _child_at(value, key) -> Any:
+    kind, _, children = _opened(value)
+    return value[key] if kind in ("dict", "mapping") else children[key]
+
+
+def _opened(value) -> tuple[str, Any, Any]:
+    """The parts of what is known to be a container."""
+    parts = _parts(value)
+    assert parts is not None
+    return parts
 
 
 def put_at(value, path: tuple[str, ...], part) -> Any:
@@ -279,7 +290,7 @@ def put_at(value, path: tuple[str, ...], part) -> Any:
     if not path:
         return part
     key = _key(value, path[0])
-    kind, extra, children = _parts(value)  # type: ignore[misc]
+    kind, extra, children = _opened(value)
     children = list(children)
     at = extra.index(key) if kind == "dict" else extra[1].index(key) if kind == "mapping" else key
     children[at] = put_at(children[at], path[1:], part)

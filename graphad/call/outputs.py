@@ -46,7 +46,7 @@ def _meets(array, others) -> bool:
 def _overlap(a, b) -> bool:
     """Whether two arrays have an element in common."""
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from graphad.arguments import prepare
+from graphad.call.arguments import prepare
+from graphad.call.outputs import write_into
+from graphad.call.parameters import Parameters
+from graphad.call.signed import Signature
+from graphad.call.specialise import Specialisation, Specialisations, result_of
 from graphad.ops.value import lift
-from graphad.outputs import write_into
-from graphad.parameters import Parameters
 from graphad.runtime import gate
 from graphad.runtime.gate_source import ALONE, BY_FUNCTION, TUPLE
-from graphad.signed import Signature
 from graphad.spec import Spec
-from graphad.specialise import Specialisation, Specialisations, result_of
 from graphad.timings import timed
 from graphad.trace import pytree
 from graphad.trace.run import active

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphad.arguments import as_spec
+from graphad.call.arguments import as_spec
 from graphad.errors import ShapeError
 from graphad.spec import Dim, Spec
 from graphad.trace import pytree

@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from graphad.attributes import MOST_STATES, Attributes
-from graphad.calls import Calls
+from graphad.call.attributes import MOST_STATES, Attributes
+from graphad.call.path import Calls
 
 MOST_HELD = 16  # objects without weak references whose methods are kept
 

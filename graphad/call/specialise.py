@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from graphad.parameters import Parameters, Structure
+from graphad.call.parameters import Parameters, Structure
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Spec
 from graphad.timings import timed

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from graphad.arguments import positional_names, static_names
+from graphad.call.arguments import positional_names, static_names
 from graphad.errors import TraceError, Where
 from graphad.trace import pytree
 
@@ -116,7 +116,8 @@ class Parameters:
             if ours and name not in self.signature.parameters:
                 fix = f"{ours}= says {what}, given where the function is made"
         return TraceError(
-            self.name, f"the arguments do not fit the function: {error}", expected=str(self.signature),
+            self.name, f"the arguments do not fit the function: {error}",
+            expected=str(self.signature),
             got=f"the keywords {', '.join(kwargs)}" if kwargs else "too many or too few",
             fix=fix,
         )  # fmt: skip

@@ -8,13 +8,14 @@ identity, since their elements are read at each call.
 
 from __future__ import annotations
 
+import operator
 import types
 import weakref
 from typing import Any
 
 import numpy as np
 
-from graphad.code_names import names_in
+from graphad.call.code_names import names_in
 
 MOST_STATES = 8  # of one object: the first goes when there are more
 MOST_PARTS = 1000  # of one state
@@ -107,9 +108,7 @@ class Attributes:
         parts: list[Any] = []
         for v in values:
             _walk(v, parts, 0)
-        self.flat = len(parts) == len(values) and all(
-            a is b for a, b in zip(parts, values, strict=True)
-        )
+        self.flat = len(parts) == len(values) and all(map(operator.is_, parts, values))
         self.last = [_kept(p) for p in parts]
         for number, seen in self.seen:
             if len(seen) == len(parts) and all(map(_same, seen, parts)):
@@ -156,9 +155,6 @@ def _functions_at(cls: type, name: str, f) -> list:
 
 
 def _is_code(cls: type, name: str) -> bool:
+    """Whether a class has code under a name: methods, properties, Functions."""
     held = getattr(cls, name, None)
-    return isinstance(held, (property, types.FunctionType, classmethod, staticmethod)) or (
-        held is not None
-        and hasattr(held, "__get__")
-        and not isinstance(held, types.MemberDescriptorType)
-    )
+    return hasattr(held, "__get__") and not isinstance(held, types.MemberDescriptorType)
