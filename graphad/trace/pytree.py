@@ -141,11 +141,13 @@ def is_option(value) -> bool:
     return callable(value) and not hasattr(value, "__array__") and not hasattr(value, "spec")
 
 
-def _named_numbers(children) -> bool:
+def _named_numbers(children, extra, held) -> bool:
     """Whether ints and bools beside these are options: sizes and switches of a model whose
     parameters are arrays. Beside a float they are numbers as it is."""
     arrays = False
-    for c in children:
+    for k, c in enumerate(children):
+        if held and extra[1][k] in held:
+            continue
         if isinstance(c, (float, np.floating)):
             return False
         rank = getattr(c, "ndim", None)
@@ -180,7 +182,7 @@ def flatten(value, leaves: list | None = None, numbers: bool = False) -> tuple[l
             leaves.append(c)
             found.append(LEAF)
         elif (held and extra[1][k] in held) or (
-            named and (cls is int or cls is bool) and _named_numbers(children)
+            named and (cls is int or cls is bool) and _named_numbers(children, extra, held)
         ):
             found.append(static(c))
         else:
@@ -203,35 +205,34 @@ def build(tree, leaves) -> Any:
         return next(leaves)
     if tree.kind == "static":
         return tree.extra.value
-    return _made(tree, [build(c, leaves) for c in tree.children])
+    return _made(tree.kind, tree.extra, [build(c, leaves) for c in tree.children])
 
 
-def _made(tree: Any, children: list) -> Any:
+def _made(kind: str, extra: Any, children: list) -> Any:
     """A container of this kind with these children."""
-    match tree.kind:
+    match kind:
         case "tuple":
             return tuple(children)
         case "list":
             return children
         case "dict":
-            return dict(zip(tree.extra, children, strict=True))
+            return dict(zip(extra, children, strict=True))
         case "none":
             return None
         case "namedtuple":
-            return tree.extra(*children)
+            return extra(*children)  # type: ignore[operator]
         case "registered":
-            cls, extra = tree.extra
-            return _REGISTERED[cls][1](extra, children)
+            return _REGISTERED[extra[0]][1](extra[1], children)
         case "mapping":
-            return _mapping(*tree.extra, children)
-    cls, names = tree.extra
-    made = object.__new__(cls)
+            return _mapping(extra[0], extra[1], children)
+    cls, names = extra
+    made: Any = object.__new__(cls)
     for name, child in zip(names, children, strict=True):
         object.__setattr__(made, name, child)
     return made
 
 
-def _mapping(cls: type, keys, children) -> Any:
+def _mapping(cls: Any, keys, children) -> Any:
     made = cls.__new__(cls)
     dict.update(made, zip(keys, children, strict=True))
     return made
@@ -294,7 +295,7 @@ def put_at(value, path: tuple[str, ...], part) -> Any:
     children = list(children)
     at = extra.index(key) if kind == "dict" else extra[1].index(key) if kind == "mapping" else key
     children[at] = put_at(children[at], path[1:], part)
-    return _made(Tree(kind, extra, ()), children)
+    return _made(kind, extra, children)
 
 
 def steps_below(value) -> list[str]:
