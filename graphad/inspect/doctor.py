@@ -41,10 +41,19 @@ def report() -> str:
         "calls": "native" if supported() else "through Python: objects lie otherwise in memory",
         "CPU": f"{host().cpu}: {', '.join(features)}; vectors of {host().bits} bits",
         "GPU": _gpu(),
-        "cache": f"{folder} ({len(cache.listed())} files)" if folder else "none: memory only",
+        "cache": f"{folder} ({_kept()})" if folder else "none: memory only",
     }
     width = max(map(len, rows))
     return "\n".join(f"{k:<{width}}  {v}" for k, v in rows.items())
+
+
+def _kept() -> str:
+    """What is kept on disk, and how much may be."""
+    from graphad.runtime import cache
+
+    files = cache.listed()
+    size, most = sum(s for _, s in files) / 2**20, cache.limit() / 2**20
+    return f"{len(files)} files, {size:.0f} of {most:.0f} MiB"
 
 
 def _gpu() -> str:

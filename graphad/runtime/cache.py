@@ -1,26 +1,31 @@
 """The folder of compiled kernels: one file an object, named by the hash of all that made it.
 
-A file is a digest and machine code; whatever does not check out is a miss. Files
-appear whole, by an atomic rename. Nothing is unpickled. The folder must be the user's own (0700,
-no link); otherwise, and where nothing can be written, kernels live in memory only.
+A file is a digest of its name and content, then machine code; whatever does not check out is a
+miss, and nothing is unpickled. Where no folder can be trusted (see folder.py) or written, kernels
+live in memory only. `GRAPHAD_CACHE_SIZE` (512M) limits it: what was used longest ago goes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import re
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 from graphad.emit.source import KernelSource
 from graphad.emit.target import Target, host
+from graphad.errors import explain
 from graphad.lower.order import BLOCK, LANES
+from graphad.runtime.folder import Folder, trusted
 
-MAGIC = b"graphad2"
-
+MAGIC = b"graphad3"
+HEAD = len(MAGIC) + 32
+SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+DEFAULT_SIZE = "512M"
 
 MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "analysis.py",
            "build.py", "functions.py")  # fmt: skip
@@ -67,77 +72,80 @@ def folder() -> Path | None:
         return None
 
 
-def trusted(path: Path) -> Path | None:
-    """The folder if it is a real folder of this user that nobody else can write to."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    seen = os.lstat(path)
-    if not stat.S_ISDIR(seen.st_mode):
-        return None
-    if hasattr(os, "getuid") and seen.st_uid != os.getuid():
-        return None
-    if seen.st_mode & 0o022:
-        os.chmod(path, 0o700)
-    return path if os.access(path, os.R_OK | os.X_OK) else None
+def limit() -> int:
+    """How many bytes may be kept: `GRAPHAD_CACHE_SIZE`."""
+    chosen = os.environ.get("GRAPHAD_CACHE_SIZE") or DEFAULT_SIZE
+    found = re.fullmatch(r"(\d+)([KMG]?)", chosen.strip().upper())
+    if found is None:
+        raise ValueError(explain(
+            "GRAPHAD_CACHE_SIZE", "this is no size", expected="bytes, or a number with K, M or G",
+            got=chosen, fix=f"GRAPHAD_CACHE_SIZE={DEFAULT_SIZE}",
+        ))  # fmt: skip
+    return int(found[1]) * SIZES[found[2]]
+
+
+@contextmanager
+def opened() -> Iterator[Folder | None]:
+    """The folder, open; None where there is none that can be trusted."""
+    path = folder()
+    try:
+        found = None if path is None else Folder(path)
+    except OSError:
+        found = None
+    try:
+        yield found
+    finally:
+        if found is not None and found.at is not None:
+            os.close(found.at)
+
+
+def digest(name: str, code: bytes) -> bytes:
+    """What a file starts with, after the mark of the format."""
+    return hashlib.sha256(name.encode() + b"\0" + code).digest()
 
 
 def load(name: str) -> bytes | None:
     """The object code of a kernel, or None when it is not there whole."""
-    path = folder()
-    if path is None:
+    with opened() as place:
+        data = None if place is None else place.read(f"{name}.o")
+    if data is None or data[: len(MAGIC)] != MAGIC:
         return None
-    file = path / f"{name}.o"
-    try:
-        if hasattr(os, "getuid") and os.lstat(file).st_uid != os.getuid():
-            return None
-        data = file.read_bytes()
-    except OSError:
-        return None
-    head = len(MAGIC) + 32
-    fits = data[: len(MAGIC)] == MAGIC
-    if not fits or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]:
-        return None
-    return data[head:]
+    code = data[HEAD:]
+    return code if digest(name, code) == data[len(MAGIC) : HEAD] else None
+
+
+_COUNTED: dict[Path, tuple[int, int]] = {}  # bytes in a folder: when counted, and written since
 
 
 def save(name: str, code: bytes) -> None:
     """Keep a kernel; a folder that cannot be written to is no error."""
-    path = folder()
-    if path is None:
+    data, most = MAGIC + digest(name, code) + code, limit()
+    if len(data) > most:
         return
-    data = MAGIC + hashlib.sha256(code).digest() + code
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path, prefix=f"{name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(temporary, path / f"{name}.o")
-        except OSError:
-            os.unlink(temporary)
-    except OSError:
-        return
+    with opened() as place, suppress(OSError):
+        if place is None:
+            return
+        counted, since = _COUNTED.get(place.path, (most, 0))
+        # Other processes write, too: what they wrote is counted now and then.
+        if counted + since + len(data) > most or since > most // 8:
+            counted, since = place.make_room(most - len(data)), 0
+        place.write(f"{name}.o", data)
+        _COUNTED[place.path] = counted, since + max(len(data), 4096)
 
 
 def listed() -> list[tuple[str, int]]:
     """(file name, size) of everything kept."""
-    path = folder()
-    if path is None:
-        return []
-    return sorted(
-        (str(f.relative_to(path)), f.stat().st_size) for f in path.rglob("*") if f.is_file()
-    )
+    with opened() as place:
+        return sorted((f.name, f.size) for f in place.files()) if place is not None else []
+
+
+def clear_counts() -> None:
+    """Count again what is there before the next file is kept."""
+    _COUNTED.clear()
 
 
 def clear() -> int:
     """Remove what graphad keeps; the number of files removed."""
-    path = folder()
-    if path is None:
-        return 0
-    removed = 0
-    for name, _ in listed():
-        if name.endswith((".o", ".tmp", ".py", ".nbi", ".nbc", ".pyc", ".lock")):
-            try:
-                (path / name).unlink()
-                removed += 1
-            except OSError:
-                continue
-    return removed
+    clear_counts()
+    with opened() as place:
+        return sum(place.remove(f.name) for f in place.files()) if place is not None else 0
