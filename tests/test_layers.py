@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "timings"],
+    ["errors", "status", "timings"],
     ["spec"],
     ["op"],
     ["graph"],
@@ -20,8 +20,9 @@ ROWS = [
     ["lower"],
     ["emit", "runtime"],
     ["pipeline"],
-    ["arguments"],
+    ["call"],
     ["function"],
+    ["transform"],
     ["selection"],
     ["derivatives"],
     ["enclosure"],
