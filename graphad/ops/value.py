@@ -385,9 +385,9 @@ def public(*functions, examples=()):
         for f in functions:
             TABLE.numpy[f] = implementation
             if examples:
-                TABLE.examples[f"{f.__module__ or 'numpy'}.{f.__name__}".replace("numpy.", "")] = [
-                    (f, e) for e in examples
-                ]
+                module = getattr(f, "__module__", None) or "numpy"  # ufuncs have none before 2.1
+                name = f"{module}.{f.__name__}".replace("numpy.", "")
+                TABLE.examples[name] = [(f, e) for e in examples]
         return implementation
 
     return put

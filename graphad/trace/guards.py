@@ -78,7 +78,8 @@ def _drawing_line(f) -> Where:
         return NOWHERE
     line = code.co_firstlineno
     for instruction in dis.get_instructions(code):
-        line = instruction.starts_line or line
+        place = instruction.positions
+        line = (place and place.lineno) or line
         name = str(instruction.argval)
         reached = f.__globals__.get(name)
         if name == "random" or isinstance(reached, (np.random.Generator, np.random.RandomState)):
