@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "timings"],
+    ["errors", "timings", "forks"],
     ["spec"],
     ["op"],
     ["graph"],
