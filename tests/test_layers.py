@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "timings", "forks"],
+    ["errors", "timings", "forks", "interrupts"],
     ["spec"],
     ["op"],
     ["graph"],

@@ -6,18 +6,17 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from graphad.emit.source import BLOCK_FUNCTION, FUNCTION, KERNEL, Facts, KernelSource
+from graphad.interrupts import started, undisturbed
 from graphad.runtime import cache, functions
 from graphad.runtime.blocks import is_block_function
 from graphad.runtime.linker import Code, link
 from graphad.runtime.machine_code import LLVM, compiled, initialise, symbol_of, text_of
 from graphad.timings import timed
 
-T = TypeVar("T")
 MOST_RECENT = 1024  # kernels that stay in memory when nobody uses them any more
 
 
@@ -60,45 +59,6 @@ def build(sources: Iterable[KernelSource], keep: bool = True) -> list[Code]:
         built = undisturbed(lambda gone: _built(with_functions(wanted), keep, gone))
         found = [built[n] for n in names]
     return found  # type: ignore[return-value]
-
-
-def undisturbed(work: Callable[[threading.Event], T]) -> T:
-    """Do what must not be left half done where Ctrl-C does not reach: it comes to the main thread
-    only. `work` is given an event that tells it that nobody waits for it any more."""
-    gone = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        return work(gone)
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def run():
-        try:
-            done.append(work(gone))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = _started(run)
-    if thread is None:
-        run()
-    else:
-        try:
-            thread.join()
-        except BaseException:
-            gone.set()
-            raise
-    if failed:
-        raise failed[0]
-    return done[0]
-
-
-def _started(work: Callable[[], None]) -> threading.Thread | None:
-    """A thread that does the work; None where there can be no more, as while Python ends."""
-    try:
-        thread = threading.Thread(target=work, name="graphad compiles")
-        thread.start()
-    except RuntimeError:
-        return None
-    return thread
 
 
 class _Gone(Exception):
@@ -208,7 +168,7 @@ def _compiled(missing: list[tuple[str, KernelSource]], gone: threading.Event
         except BaseException as error:
             failed.append(error)
 
-    helpers = [_started(work) for _ in range(min(cores(), len(missing)) - 1)]
+    helpers = [started(work) for _ in range(min(cores(), len(missing)) - 1)]
     try:
         for name, source in missing:
             if gone.is_set():
@@ -221,7 +181,7 @@ def _compiled(missing: list[tuple[str, KernelSource]], gone: threading.Event
             if helper is not None:
                 helper.join()
     if failed:
-        raise failed[0]
+        raise failed.pop()
     return done
 
 
