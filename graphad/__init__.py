@@ -91,6 +91,13 @@ _HOMES = {
     "root": "implicit",
 }
 
+_ELSEWHERE = {  # what other libraries call what is here
+    "jit": "function", "njit": "function", "compile": "function", "jacfwd": "jacobian",
+    "jacrev": "jacobian", "elementwise_grad": "grad", "value_and_gradient": "value_and_grad",
+    "custom_jvp": "custom_derivative", "custom_vjp": "custom_derivative", "remat": "checkpoint",
+    "primitive": "custom_derivative", "numpy": "function: write NumPy itself, import numpy as np,",
+}  # fmt: skip
+
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
@@ -99,7 +106,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"graphad.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'graphad' has no attribute {name!r}")
+    hint = f"; it is ga.{_ELSEWHERE[name]} here" if name in _ELSEWHERE else ""
+    raise AttributeError(f"module 'graphad' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

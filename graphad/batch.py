@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphad.graph import Builder, Graph, dependents, reachable, replay
+from graphad.op import complete, find
 from graphad.ops.array import transpose
 from graphad.ops.control import calls
 from graphad.ops.loops import Twin, fresh_token, iterate, one_by_one, split, switch
@@ -30,28 +31,24 @@ def batch_through(
         batched = [a in found for a in node.args]
         args = [found.get(a, Value(builder, a)) for a in node.args]
         with builder.at(node.where):
-            if not isinstance(node.spec, Spec):
-                several[node_id] = _batch_several(node, args, batched, size)
-            elif node.op.name == "pick":
+            if node.op.name == "pick":
                 found[node_id] = several[node.args[0]][node.param("index")]
+                continue
+            assert node.op.batch is not None, node.op
+            made = node.op.batch(args, batched, size, node.options)
+            if isinstance(node.spec, Spec):
+                found[node_id] = made
             else:
-                assert node.op.batch is not None, node.op
-                found[node_id] = node.op.batch(args, batched, size, node.options)
+                several[node_id] = made
     return [found.get(o) for o in outputs]
 
 
-def _batch_several(node, args, batched, size) -> Sequence[Value]:
-    if node.op.name == "iterate":
-        return _batch_iterate(node, args, batched, size)
-    if node.op.name == "switch":
-        return _batch_switch(node, args, batched, size)
-    if node.op.name != "call":
-        return node.op.batch(args, batched, size, node.options)
-    graph = batch_graph(node.param("graph"), batched, size)
-    rule = node.param("rule")
+def _batch_call(args, batched, size, params) -> list[Value]:
+    graph = batch_graph(params["graph"], batched, size)
+    rule = params["rule"]
     if rule is not None:
         rule = rule.batched(batched, size)
-    return calls(args[0], args, graph, kind=node.param("kind"), rule=rule)
+    return calls(args[0], args, graph, kind=params["kind"], rule=rule)
 
 
 def batch_graph(graph: Graph, batched: Sequence[bool], size) -> Graph:
@@ -82,28 +79,27 @@ def _batched(graph: Graph, batched: Sequence[bool], size):
 
 
 # -- control flow --------------------------------------------------------------------------------
-def _batch_switch(node, args, batched, size) -> list[Value]:
+def _batch_switch(args, batched, size, params) -> list[Value]:
     """Every branch on the batch; where each element chooses, element by element."""
     if batched[0]:
-        return _one_by_one(node, args, batched, size)
-    branches = [batch_graph(b, batched[1:], size) for b in node.param("branches")]
-    twin = node.param("twin")
-    return switch(args[0], args[1:], branches, node.param("token") + "b",
+        return _one_by_one("switch", args, batched, size, params)
+    branches = [batch_graph(b, batched[1:], size) for b in params["branches"]]
+    twin = params["twin"]
+    return switch(args[0], args[1:], branches, params["token"] + "b",
                        twin and Twin(*twin).batched())  # fmt: skip
 
 
-def _one_by_one(node, args, batched, size) -> list[Value]:
+def _one_by_one(name, args, batched, size, params) -> list[Value]:
     """Each element of the batch has its own branch or steps."""
-    options = {**node.options, "token": fresh_token(), "twin": None}
-    return one_by_one(node.op, args, batched, size, options)
+    options = {**params, "token": fresh_token(), "twin": None}
+    return one_by_one(find(name), args, batched, size, options)
 
 
-def _batch_iterate(node, args, batched, size) -> list[Value]:
+def _batch_iterate(args, batched, size, o) -> list[Value]:
     """The body on the batch; where elements take different numbers of steps, one by one."""
-    o = node.options
     parts, flags = split(args, o), split(batched, o)
     if any(flags.count):
-        return _one_by_one(node, args, batched, size)
+        return _one_by_one("iterate", args, batched, size, o)
     carried = list(flags.carries)
     while True:
         given = [False, *carried, *flags.constants, *flags.xs]
@@ -117,7 +113,7 @@ def _batch_iterate(node, args, batched, size) -> list[Value]:
     if condition is not None:
         test, plain, grown = _batched(condition, [False, *carried, *flags.constants], size)
         if grown[0] is not None:
-            return _one_by_one(node, args, batched, size)
+            return _one_by_one("iterate", args, batched, size, o)
         condition = test.finish(plain)
     out_flags = [*carried, *[r is not None for r in results[c:]]]
     ids = [
@@ -141,3 +137,8 @@ def _batch_iterate(node, args, batched, size) -> list[Value]:
     for y, flag in zip(found[c + extra :], out_flags[c:], strict=True):
         kept.append(transpose(y, (1, 0, *range(2, y.ndim))) if flag else repeated(y, size))
     return kept
+
+
+complete("call", batch=_batch_call)
+complete("switch", batch=_batch_switch)
+complete("iterate", batch=_batch_iterate)

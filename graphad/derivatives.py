@@ -6,15 +6,12 @@ they nest to any order and mix with `ga.gradients` and with each other.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 from graphad.batch import batch_through
 from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError, DTypeError, ShapeError
-from graphad.function import Function, as_function, derived
 from graphad.graph import reachable
 from graphad.ops.array import embed, transpose
 from graphad.ops.control import placeholder
@@ -25,31 +22,13 @@ from graphad.selection import Selection, any_tensor, matched, or_zeros, outputs_
 from graphad.spec import Spec, same_dim, size_of
 from graphad.trace import pytree
 from graphad.trace.tensor import Tensor
+from graphad.transform import transform
 
 Wrt = int | str | tuple[int | str, ...]
 
 
-def _transform(
-    f: Function, g: Callable, recipe: tuple[Callable, dict], extra: tuple[str, ...] = ()
-) -> Function:
-    """g as a Function with f's signature, plus keyword parameters; `recipe` makes it again."""
-    transform, options = recipe
-    what = transform.__name__
-    signature = f._python_signature
-    parameters = list(signature.parameters.values())
-    keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in extra]
-    at = len(parameters)
-    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        at -= 1
-    g.__signature__ = signature.replace(parameters=parameters[:at] + keywords + parameters[at:])  # type: ignore
-    g.__name__ = f"{what}({f.__name__})"
-    g.__doc__ = f"{what} of {f.__name__}; made by graphad."
-    made = derived(g, f)
-    made._recipe = (transform, (f,), options)
-    return made
-
-
-def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
+@transform()
+def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False, *, static=()) -> Any:
     """The value of a scalar function and its gradient, from one reverse pass.
 
     Args:
@@ -62,7 +41,6 @@ def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
     >>> value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    f = as_function(f)
 
     def g(*args, **kwargs):
         s = Selection(f, wrt, args, kwargs, f"grad({f.__name__})")
@@ -85,25 +63,26 @@ def value_and_grad(f, wrt: Wrt = 0, has_aux: bool = False) -> Function:
         value = pytree.unflatten(tree, tensors([y]))
         return ((value, aux) if has_aux else value), s.shaped(grads)
 
-    return _transform(f, g, (value_and_grad, {"wrt": wrt, "has_aux": has_aux}))
+    return g
 
 
-def grad(f, wrt: Wrt = 0) -> Function:
+@transform()
+def grad(f, wrt: Wrt = 0, *, static=()) -> Any:
     """The gradient of a scalar function: g(*args) -> df/d(wrt).
 
     >>> grad(lambda x: x**3)(2.0)
     np.float64(12.0)
     """
-    f = as_function(f)
     both = value_and_grad(f, wrt)
 
     def g(*args, **kwargs):
         return both._f(*args, **kwargs)[1]
 
-    return _transform(f, g, (grad, {"wrt": wrt}))
+    return g
 
 
-def vjp(f, wrt: Wrt = 0) -> Function:
+@transform("cotangents")
+def vjp(f, wrt: Wrt = 0, *, static=()) -> Any:
     """Vector-Jacobian product: `g(*args, cotangents=ct) -> (outputs, gradients)`.
 
     gradients = cotangents^T J, by one reverse pass whatever the number of outputs. Without
@@ -113,7 +92,6 @@ def vjp(f, wrt: Wrt = 0) -> Function:
     >>> vjp(lambda x: x * x)(np.array([1.0, 2.0]), cotangents=np.array([2.0, 3.0]))
     (array([1., 4.]), array([ 4., 12.]))
     """
-    f = as_function(f)
     name = f"vjp({f.__name__})"
 
     def g(*args, cotangents=None, **kwargs):
@@ -132,16 +110,16 @@ def vjp(f, wrt: Wrt = 0) -> Function:
         grads = tensors(or_zeros(p, x) for p, x in zip(parts, s.leaves, strict=True))
         return pytree.unflatten(tree, tensors(leaves)), s.shaped(grads)
 
-    return _transform(f, g, (vjp, {"wrt": wrt}), ("cotangents",))
+    return g
 
 
-def jvp(f, wrt: Wrt = 0) -> Function:
+@transform("tangents")
+def jvp(f, wrt: Wrt = 0, *, static=()) -> Any:
     """Jacobian-vector product: `g(*args, tangents=t) -> (outputs, output tangents)`.
 
     >>> jvp(lambda x: x**2)(3.0, tangents=1.0)
     (np.float64(9.0), np.float64(6.0))
     """
-    f = as_function(f)
     name = f"jvp({f.__name__})"
 
     def g(*args, tangents=None, **kwargs):
@@ -156,7 +134,7 @@ def jvp(f, wrt: Wrt = 0) -> Function:
         out = tensors(or_zeros(p, y) for p, y in zip(parts, leaves, strict=True))
         return pytree.unflatten(tree, tensors(leaves)), pytree.unflatten(tree, out)
 
-    return _transform(f, g, (jvp, {"wrt": wrt}), ("tangents",))
+    return g
 
 
 def _basis(like: Value, spec: Spec) -> Value:
@@ -240,7 +218,8 @@ def _checked_mode(mode: str) -> str:
     return mode
 
 
-def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
+@transform()
+def jacobian(f, wrt: Wrt = 0, mode: str = "auto", *, static=()) -> Any:
     """The Jacobian, nested like outputs x wrt: J[i][j] has shape y_i.shape + x_j.shape.
 
     mode 'auto' takes the pass, forward or reverse, that is less work on this graph.
@@ -250,7 +229,6 @@ def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
     array([[2., 0.],
            [0., 4.]])
     """
-    f = as_function(f)
 
     def g(*args, **kwargs):
         s = Selection(f, wrt, args, kwargs, f"jacobian({f.__name__})")
@@ -258,10 +236,11 @@ def jacobian(f, wrt: Wrt = 0, mode: str = "auto") -> Function:
         rows = jacobian_of(s.like, leaves, s.leaves, _checked_mode(mode))
         return pytree.unflatten(tree, [s.shaped(tensors(row)) for row in rows])
 
-    return _transform(f, g, (jacobian, {"wrt": wrt, "mode": mode}))
+    return g
 
 
-def hessian(f, wrt: Wrt = 0) -> Function:
+@transform()
+def hessian(f, wrt: Wrt = 0, *, static=()) -> Any:
     """The Hessian of a scalar function, nested like wrt x wrt; forward over reverse mode.
 
     >>> import numpy as np
@@ -269,33 +248,33 @@ def hessian(f, wrt: Wrt = 0) -> Function:
     array([[4., 2.],
            [2., 0.]])
     """
-    f = as_function(f)
     inner = grad(f, wrt)
     outer = jacobian(inner, wrt, mode="forward")
 
     def g(*args, **kwargs):
         return outer._f(*args, **kwargs)
 
-    return _transform(f, g, (hessian, {"wrt": wrt}))
+    return g
 
 
-def hvp(f, wrt: Wrt = 0) -> Function:
+@transform("tangents")
+def hvp(f, wrt: Wrt = 0, *, static=()) -> Any:
     """Hessian-vector product of a scalar function: `h(*args, tangents=t)`, without the Hessian.
 
     >>> import numpy as np
     >>> hvp(lambda x: (x**3).sum())(np.array([1.0, 2.0]), tangents=np.array([1.0, 1.0]))
     array([ 6., 12.])
     """
-    f = as_function(f)
     inner = jvp(grad(f, wrt), wrt)
 
     def g(*args, tangents=None, **kwargs):
         return inner._f(*args, tangents=tangents, **kwargs)[1]
 
-    return _transform(f, g, (hvp, {"wrt": wrt}), ("tangents",))
+    return g
 
 
-def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
+@transform()
+def vmap(f, in_axes: Any = 0, out_axes: Any = 0, *, static=()) -> Any:
     """f for every element of a batch: arguments are mapped over `in_axes` (None: not mapped).
 
     Args:
@@ -306,7 +285,6 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
     >>> vmap(lambda x, y: (x * y).sum(), in_axes=(0, None))(np.ones((3, 2)), np.array([1.0, 2.0]))
     array([3., 3., 3.])
     """
-    f = as_function(f)
     name = f"vmap({f.__name__})"
 
     def g(*args, **kwargs):
@@ -358,7 +336,7 @@ def vmap(f, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         moved = [moveaxis(o, 0, a) for o, a in zip(outs, places, strict=True)]
         return pytree.unflatten(tree, tensors(moved))
 
-    return _transform(f, g, (vmap, {"in_axes": in_axes, "out_axes": out_axes}))
+    return g
 
 
 def gradients(ys, xs, grad_ys=None, unconnected: str = "none", stop=()) -> list[Any]:

@@ -17,6 +17,7 @@ from graphad.ops.value import Value, full, lift, reshape
 from graphad.selection import Selection, outputs_of, tensors
 from graphad.spec import is_static
 from graphad.trace import pytree
+from graphad.transform import transform
 
 
 def _analysed(f: Function, like: Value, x: Value, y: Value):
@@ -61,7 +62,8 @@ def _single(f: Function, s: Selection, out) -> tuple[Value, Any]:
     return leaves[0], tree
 
 
-def value_and_log_det(f) -> Function:
+@transform()
+def value_and_log_det(f, *, static=()) -> Any:
     """g(x, *args) = (f(x, *args), log |det J|), J the Jacobian of f in its first argument.
 
     Diagonal and triangular Jacobians, in any order of rows and columns, are found from the graph;
@@ -73,7 +75,6 @@ def value_and_log_det(f) -> Function:
     >>> bool(np.isclose(log_det, 3 * np.log(2.0)))
     True
     """
-    f = as_function(f)
 
     def g(*args, **kwargs):
         s = Selection(f, 0, args, kwargs, f"log_det({f.__name__})")
@@ -84,11 +85,7 @@ def value_and_log_det(f) -> Function:
         total = _log_dets(structure, *tensors([blocks]))
         return pytree.unflatten(tree, tensors([y])), total
 
-    g.__signature__ = f._python_signature  # type: ignore[attr-defined]
-    g.__name__ = f"value_and_log_det({f.__name__})"
-    made = derived(g, f)
-    made._recipe = (value_and_log_det, (f,), {})
-    return made
+    return g
 
 
 def _blocks(structure: Structure, lanes: Lanes, like: Value, x: Value, y: Value) -> Value:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.arguments import as_spec
+from graphad.call.arguments import as_spec
 from graphad.control import eager, like_of
 from graphad.errors import DTypeError, ShapeError, TraceError
 from graphad.ops.external import Callee

@@ -1,40 +1,78 @@
-"""Function: a Python function that is traced, compiled and kept for each kind of argument."""
+"""Function: a Python function that is traced, compiled and kept for each kind of argument.
+
+A Function is a handle: a definition (what was given), its calls (`call/path.py`), and for a method
+the object it belongs to. Calling it calls the native function of its gate, once there is one.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-import operator
 import sys
-import threading
+import types
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from graphad.arguments import Static, as_spec, defined_at, positional_names, prepare, static_names
-from graphad.errors import ShapeError, TraceError
-from graphad.ops.value import lift
-from graphad.pipeline import Compiled, Lowered
-from graphad.runtime import gate
-from graphad.spec import Dim, Spec
-from graphad.timings import timed
+from graphad.call.arguments import defined_at, prepare
+from graphad.call.methods import Family, Weak, family_of
+from graphad.call.parameters import Parameters, Structure
+from graphad.call.path import MISSED, Calls
+from graphad.call.signed import Signature
+from graphad.errors import TraceError, Where
+from graphad.pipeline import Lowered
 from graphad.trace import pytree
-from graphad.trace.guards import clear_errors, no_random_numbers
-from graphad.trace.run import active, signature_of, trace, underlying
-from graphad.trace.tensor import Tensor
-
-_MISSED = object()  # what a native call gives where no plan fits
+from graphad.trace.run import signature_of, underlying
 
 
-class Prepared:
-    """One specialisation: the program, and how its results are put together."""
+class Definition(NamedTuple):
+    """What a Function was made of."""
 
-    def __init__(self, compiled: Compiled, tree):
-        self.compiled = compiled
-        self.tree = tree
-        self.single = tree is pytree.LEAF
-        self.remembered = False  # whether calls go past this class
+    f: Callable
+    name: str
+    signature: inspect.Signature
+    parameters: Parameters
+    specs: Signature | None
+    options: dict[str, Any]
+    attributes: dict[str, Any]  # of the Function: its name, docstring and so on
+    recipe: tuple | None = None  # (transform, f, options) that make it again
+
+    @property
+    def compiler_options(self) -> dict[str, Any]:
+        """Those that say how code is made."""
+        return {k: self.options[k] for k in ("cache", "fastmath", "parallel", "device")}
+
+    def calls(self, on_native: Callable) -> Calls:
+        """Where its calls go."""
+        return Calls(self.f, self.parameters, self.specs, self.compiler_options, on_native)
+
+
+def define(f: Callable, signature=None, static=(), name: str | None = None, device: str = "cpu",
+           recipe: tuple | None = None, **options) -> Definition:  # fmt: skip
+    """The definition of a Function of f."""
+    python = underlying(f)
+    if not callable(python):
+        raise TraceError("ga.function", f"a {type(f).__name__} is not a function",
+                         expected="a Python function", got=repr(f)[:60],
+                         fix="ga.function(f), then call it with the arguments")  # fmt: skip
+    name = str(name or getattr(python, "__name__", type(python).__name__))
+    if device not in ("cpu", "cuda"):
+        raise TraceError(name, "unknown device", expected="'cpu' or 'cuda'", got=repr(device),
+                         fix="device='cuda'")  # fmt: skip
+    shown = signature_of(python)
+    parameters = Parameters(name, shown, static, defined_at(getattr(python, "__func__", python)))
+    specs = None if signature is None else Signature(name, signature, device)
+    unbound = python.function if isinstance(python, Weak) else python
+    attributes = {
+        "__name__": name,
+        "__doc__": getattr(python, "__doc__", None),
+        "__module__": getattr(python, "__module__", __name__),
+        "__qualname__": getattr(python, "__qualname__", name),
+        "__wrapped__": unbound,
+    }
+    given = {"signature": signature, "static": static, "name": name, "device": device, **options}
+    return Definition(python, name, shown, parameters, specs, given, attributes, recipe)
 
 
 class Function:
@@ -43,6 +81,27 @@ class Function:
     Made by `ga.function` and by the transforms. Works on arrays, numbers and pytrees of them,
     inside other traced functions, and inside `@njit` code.
     """
+
+    if not TYPE_CHECKING:
+        # `__call__` is a slot: a call of the instance is a call of the native function in it.
+        __slots__ = (
+            "__call__", "__dict__", "__weakref__", "_definition", "_family", "_keeps", "_made",
+            "_own",
+        )  # fmt: skip
+    recognised_by_identity = True  # see call/recognise.py
+
+    _definition: Definition
+    _own: Calls | None  # its calls; of a method they are its family's
+    _family: Family | None
+    _keeps: Any  # the object of a method
+    _made: dict[Any, Any]  # transforms of it
+
+    if TYPE_CHECKING:
+        __name__: str
+        __qualname__: str
+
+        def __call__(self, *args, **kwargs) -> Any:
+            """The function's value."""
 
     def __init__(
         self,
@@ -56,33 +115,65 @@ class Function:
         fastmath: bool = False,
         device: str = "cpu",
     ):
-        self._f = underlying(f)
-        self._where = defined_at(self._f)
-        self.__wrapped__ = self._f
-        self.__name__ = name or getattr(self._f, "__name__", type(self._f).__name__)
-        self.__doc__ = getattr(self._f, "__doc__", None)
-        self.__module__ = getattr(self._f, "__module__", __name__)
-        self.__qualname__ = getattr(self._f, "__qualname__", self.__name__)
-        self._python_signature = signature_of(self._f)
-        self._static = static_names(self._python_signature, static)
-        if device not in ("cpu", "cuda"):
-            raise TraceError(self.__name__, "unknown device", expected="'cpu' or 'cuda'",
-                             got=repr(device), fix="device='cuda'")  # fmt: skip
-        if signature is not None and not isinstance(signature, (tuple, list)):
-            signature = (signature,)
-        self._specs = None if signature is None else tuple(as_spec(s) for s in signature)
-        self._options = {
-            "signature": signature, "static": static, "name": name,
-            "parallel": parallel, "cache": cache, "fastmath": fastmath, "device": device,
-        }  # fmt: skip
-        self._device = device
-        self._recipe: tuple | None = None
-        self._known: dict[Any, Prepared] = {}
-        self._lowered: dict[Any, tuple[Lowered, Any]] = {}
-        self._tables: dict[Any, gate.Table] = {}  # by nesting of the arguments; None: no nesting
-        self._nested: dict[Any, Any] = {}
-        self._lock = threading.RLock()
-        self._bound: dict[int, Any] = {}
+        options = {"parallel": parallel, "cache": cache, "fastmath": fastmath}
+        if isinstance(f, types.MethodType) and not isinstance(f.__self__, type):
+            options |= {"signature": signature, "static": static, "name": name, "device": device}
+            chosen = tuple((k, repr(v)) for k, v in options.items() if v != DEFAULTS[k])
+            family = family_of(f.__self__, f.__func__, lambda weak: define(weak, **options),
+                               (f.__func__, chosen))  # fmt: skip
+            self._of_method(family, f.__self__)
+            return
+        self._stand_alone(define(f, signature, static, name, device, **options))
+
+    def _stand_alone(self, definition: Definition) -> None:
+        this = weakref.ref(self)
+
+        def on_native(native):
+            handle = this()
+            if handle is not None:
+                handle.__call__ = native
+
+        self._definition, self._family, self._keeps, self._made = definition, None, None, {}
+        self._own = definition.calls(on_native)
+        self.__dict__ = dict(definition.attributes)
+        self.__call__ = self._own.call
+
+    def _of_method(self, family: Family, instance) -> None:
+        self._definition, self._family, self._keeps, self._own = (
+            family.definition, family, instance, None)  # fmt: skip
+        self.__dict__, self._made = family.attributes, family.made
+        bound = instance is not None
+        self.__call__ = functools.partial(family.call_of, instance) if bound else family.call
+
+    # -- what it is ------------------------------------------------------------------------------
+    @property
+    def _f(self) -> Callable:
+        return self._definition.f
+
+    @property
+    def _where(self) -> Where | None:
+        return self._definition.parameters.where
+
+    @property
+    def _python_signature(self) -> inspect.Signature:
+        return self._definition.signature
+
+    @property
+    def _static(self) -> frozenset[str]:
+        return self._definition.parameters.static
+
+    @property
+    def _device(self) -> str:
+        return self._definition.options["device"]
+
+    @property
+    def _specs(self):
+        specs = self._definition.specs
+        return None if specs is None else specs.specs
+
+    @property
+    def _calls(self) -> Calls:
+        return self._own if self._own is not None else self._family.member().calls  # type: ignore
 
     @property
     def __signature__(self):
@@ -94,275 +185,86 @@ class Function:
     def __get__(self, instance, owner=None):
         if instance is None:
             return self
-        found = self._bound.get(id(instance))
-        if found is None or found[0] is not instance:
-            bound = Function(self._f.__get__(instance, owner), **self._options)
-            found = self._bound[id(instance)] = (instance, bound)
-        return found[1]
+        family = family_of(instance, self._f, self._again_for, self)
+        made = Function.__new__(Function)
+        made._of_method(family, instance)
+        return made
+
+    def _again_for(self, weak: Weak) -> Definition:
+        """The definition as a method."""
+        return define(weak, **self._definition.options)
+
+    # -- copies ----------------------------------------------------------------------------------
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        if self._family is None:
+            return self
+        import copy
+
+        made = memo[id(self)] = Function.__new__(Function)
+        made.__setstate__(copy.deepcopy(self._state(), memo))
+        return made
 
     def __reduce__(self):
-        if self._recipe is not None:
-            return (_by_recipe, self._recipe)
-        if _by_name(self):
-            return self.__qualname__
-        import cloudpickle
+        if self._definition.recipe is None and self._family is None:
+            if _by_name(self):
+                return (_named, (self.__module__, self.__qualname__))
+            return (_blank, (), ("value", *_as_bytes(self._f), self._definition.options))
+        return (_blank, (), self._state())
 
-        return (_by_value, (cloudpickle.dumps(self._f), self._options))
+    def _state(self) -> tuple:
+        """What makes it again; its object may hold it, and is written down after it."""
+        if self._definition.recipe is not None:
+            transform, f, options = self._definition.recipe
+            if isinstance(f, Function):
+                f = f._holding(self._keeps)
+            return ("recipe", transform, f, options)
+        method = types.MethodType(self._f.function, self._keeps)  # type: ignore[attr-defined]
+        return ("method", method, self._definition.options)
 
-    # -- calls -----------------------------------------------------------------------------------
-    def __call__(self, *args, out=None, **kwargs):
-        if self._nested and out is None and not kwargs:
-            leaves: list[Any] = []
-            native = self._nested.get(tuple([pytree.flatten(a, leaves)[1] for a in args]))
-            if native is not None:
-                result = native(*leaves)
-                if result is not _MISSED:
-                    return result
-        if out is not None and "out" in self._python_signature.parameters:
-            kwargs["out"], out = out, None  # the function's own parameter
-        return self._call(args, kwargs, out)
-
-    def _call(self, args, kwargs, out):
-        leaves, tree = self._flatten(args, kwargs)
-        if any(isinstance(x, Tensor) for x in leaves):
-            return self._f(*args, **kwargs)
-        like = active()
-        if like is not None:  # within a trace everything is staged, values that f closes over too
-            args, kwargs = self._rebuilt(tree, [lift(like, x, self.__name__) for x in leaves])
-            return self._f(*args, **kwargs)
-        prepared_leaves, specs = [], []
-        for x in leaves:
-            leaf, spec = prepare(self.__name__, x, self._device)
-            prepared_leaves.append(leaf)
-            specs.append(spec)
-        specs = self._signed(specs)
-        key = (tree, tuple(specs))
-        prepared = self._known.get(key)
-        if prepared is None:
-            prepared = self._prepare(key, tree, specs)
-        elif not prepared.remembered:  # a second call: there will be more
-            prepared.remembered = True
-            with timed("gate"):
-                self._remember(args, kwargs, leaves, prepared)
-        if out is not None:
-            return self._into(prepared, prepared_leaves, out)
-        return pytree.unflatten(prepared.tree, prepared.compiled.call(prepared_leaves))
-
-    def _remember(self, args, kwargs, leaves, prepared: Prepared):
-        """Let later calls with such arguments go straight to the program, past this class."""
-        given = [*args, *kwargs.values()]
-        if kwargs and not (len(given) == len(leaves) and all(map(operator.is_, given, leaves))):
-            return
-        if self._static or not gate.supported() or not hasattr(prepared.compiled, "image"):
-            return
-        if any(gate.kind_of(type(x)) is None for x in leaves):
-            return
-        if any(type(x) is np.ndarray and x.ndim == 0 for x in leaves):
-            return
-        compiled, tree = prepared.compiled, prepared.tree
-        dtypes = [x.dtype if hasattr(x, "dtype") else np.dtype(type(x)) for x in leaves]
-        if any(d != s.dtype for d, s in zip(dtypes, compiled.inputs, strict=True)):
-            return  # a Python number that a signature gives another dtype
-        nest, finish = gate.BY_FUNCTION, None
-        if prepared.single:
-            nest = gate.ALONE
-        elif tree.kind == "tuple" and all(c is pytree.LEAF for c in tree.children):
-            nest = gate.TUPLE
+    def _holding(self, instance) -> Function:
+        """A handle on the same calls; of a method one that keeps this object alive."""
+        made = Function.__new__(Function)
+        if self._family is not None:
+            made._of_method(self._family, instance)
         else:
-            finish = functools.partial(pytree.unflatten, tree)
-        plan = gate.make_plan(compiled.image, compiled.inputs, compiled.outputs,
-                              [type(x) for x in leaves], nest, finish,
-                              names=tuple(kwargs))  # fmt: skip
-        with self._lock:
-            self._table_for(args, leaves).add(plan, finish, compiled, *map(sys.intern, kwargs))
+            made._definition, made._family, made._keeps, made._own = (
+                self._definition, None, None, self._own)  # fmt: skip
+            made.__dict__, made._made = dict(self._definition.attributes), {}
+            made.__call__ = self._own.call  # type: ignore[union-attr]
+        return made
 
-    def _table_for(self, args, leaves) -> gate.Table:
-        """The table of plans for arguments nested like these."""
-        nesting = tuple([pytree.flatten(a)[1] for a in args])
-        table = self._tables.get(nesting)
-        if table is not None:
-            return table
-        if all(t is pytree.LEAF for t in nesting):
-            nesting = None
-            table = self._tables.get(None)
-            if table is None:
-                own_out = "out" in self._python_signature.parameters
-                again = functools.partial(Function.__call__, self)
-                native, table = gate.make_gate(again, takes_out=not own_out)
-                # A class of its own: a call of the instance is a call of the native function.
-                own = {"__call__": native, "__module__": Function.__module__}
-                this: Any = self
-                this.__class__ = type("Function", (Function,), own)
+    def __setstate__(self, state):
+        kind, f, *rest = state
+        if kind == "recipe":
+            made = f(rest[0], **rest[1])
+        elif kind == "method":
+            made = Function(f, **rest[0])
         else:
-            native, table = gate.make_gate(lambda *leaves: _MISSED)
-            self._nested[nesting] = native
-        self._tables[nesting] = table
-        return table
+            import cloudpickle
 
-    def _into(self, prepared: Prepared, leaves, out):
-        given, tree = pytree.flatten(out)
-        specs = [
-            prepared.compiled.lowered.program.buffers[o].spec
-            for o in prepared.compiled.lowered.program.outputs
-        ]
-        if tree != prepared.tree:
-            raise ShapeError(
-                f"{self.__name__}(out=)", "out has another structure than the result",
-                expected=str(prepared.tree), got=str(tree), fix="pass one array for each result",
-            )  # fmt: skip
-        for array, spec in zip(given, specs, strict=True):
-            fits = isinstance(array, np.ndarray) and array.dtype == spec.dtype
-            if not fits or array.ndim != spec.ndim or (
-                all(isinstance(d, int) for d in spec.shape) and array.shape != spec.shape
-            ):  # fmt: skip
-                raise ShapeError(
-                    f"{self.__name__}(out=)", "out does not fit the result", expected=str(spec),
-                    got=f"{getattr(array, 'dtype', type(array).__name__)}{np.shape(array)}",
-                    fix=f"np.empty({spec.shape}, '{spec.dtype}')",
-                )  # fmt: skip
-        leaves = [
-            np.array(x)
-            if isinstance(x, np.ndarray) and any(np.may_share_memory(x, o) for o in given)
-            else x
-            for x in leaves
-        ]
-        # Nothing is written where the call may still refuse its arguments.
-        safe = not getattr(prepared.compiled, "may_refuse", False)
-        direct = [
-            o if safe and o.flags.c_contiguous and o.flags.writeable else np.empty(o.shape, o.dtype)
-            for o in given
-        ]
-        arrays = [d for d in direct if d.ndim]
-        results = prepared.compiled.call(leaves, arrays)
-        for d, r in zip(direct, results, strict=True):
-            if d.ndim == 0:
-                d[...] = r
-        for o, d in zip(given, direct, strict=True):
-            if o is not d:
-                o[...] = d
-        return out
-
-    def _flatten(self, args, kwargs) -> tuple[list, Any]:
-        """Leaves of a call, and its structure with the static arguments in it."""
-        if not self._static and not kwargs:
-            leaves: list[Any] = []
-            children = tuple(pytree.flatten(a, leaves)[1] for a in args)
-            return leaves, (children, (), ())
-        bound = self._python_signature.bind(*args, **kwargs)
-        statics, dynamic = [], {}
-        for name, value in bound.arguments.items():
-            if name in self._static:
-                try:
-                    hash(value)
-                except TypeError:
-                    raise TraceError(
-                        self.__name__, f"the static argument '{name}' is not hashable",
-                        expected="a hashable value, e.g. a tuple",
-                        got=type(value).__name__, fix=f"{name}=tuple(...)",
-                    ) from None  # fmt: skip
-                statics.append((name, Static(value)))
-            else:
-                dynamic[name] = value
-        leaves, tree = pytree.flatten(dynamic)
-        return leaves, ((tree,), tuple(statics), ("bound",))
-
-    def _rebuilt(self, tree, leaves):
-        """args, kwargs of a call from its structure and leaves."""
-        children, statics, bound = tree
-        if not bound:
-            it = iter(leaves)
-            return [pytree._build(c, it) for c in children], {}
-        dynamic = pytree.unflatten(children[0], leaves)
-        dynamic |= {name: s.value for name, s in statics}
-        order = {n: dynamic[n] for n in self._python_signature.parameters if n in dynamic}
-        call = inspect.BoundArguments(self._python_signature, order)  # type: ignore[arg-type]
-        return call.args, call.kwargs
-
-    def _signed(self, specs):
-        """The specs of the signature, where one is given and fits."""
-        if self._specs is None:
-            return specs
-        if len(specs) != len(self._specs):
-            raise ShapeError(
-                self.__name__, "the signature has another number of arrays than the call",
-                expected=f"{len(self._specs)}", got=f"{len(specs)}",
-                fix="one ga.spec for each array argument",
-            )  # fmt: skip
-        known: dict[str, int] = {}
-        for want, got in zip(self._specs, specs, strict=True):
-            fits = want.ndim == got.ndim and (want.dtype == got.dtype or got.weak)
-            for w, g in zip(want.shape, got.shape, strict=False):
-                if isinstance(w, Dim):
-                    name = w.terms[0][0][0]
-                    fits = fits and known.setdefault(name, g) == g
-                else:
-                    fits = fits and w == g
-            if not fits:
-                raise ShapeError(
-                    self.__name__, "an argument does not fit the signature", expected=str(want),
-                    got=f"{got}, with {known}" if known else str(got),
-                    fix="change the signature, or cast and reshape the argument",
-                )  # fmt: skip
-        if self._device != "cpu":  # compiled for each size there
-            return [Spec(g.shape, w.dtype) for w, g in zip(self._specs, specs, strict=True)]
-        return list(self._specs)
-
-    # -- compilation -----------------------------------------------------------------------------
-    def _prepare(self, key, tree, specs) -> Prepared:
-        with self._lock:
-            prepared = self._known.get(key)
-            if prepared is None:
-                lowered, out_tree = self._lower(key, tree, specs)
-                prepared = self._known[key] = Prepared(lowered.compile(), out_tree)
-            return prepared
-
-    def _lower(self, key, tree, specs) -> tuple[Lowered, Any]:
-        found = self._lowered.get(key)
-        if found is None:
-            names = self._leaf_names(tree)
-
-            def run(tensors):
-                args, kwargs = self._rebuilt(tree, tensors)
-                with no_random_numbers(self._f), clear_errors():
-                    return self._f(*args, **kwargs)
-
-            with timed("trace"):
-                graph, out_tree = trace(run, specs, names, self._where)
-            options = {k: self._options[k] for k in ("cache", "fastmath", "parallel", "device")}
-            ours = (getattr(self._f, "__module__", None) or "").startswith("graphad.")
-            lowered = Lowered(graph, self.__name__, **options, ours=ours)
-            found = self._lowered[key] = (lowered, out_tree)
-        return found
-
-    def _leaf_names(self, tree) -> list[str]:
-        children, _, bound = tree
-        if bound:
-            pairs = list(zip(children[0].extra, children[0].children, strict=True))
+            made = Function(cloudpickle.loads(f), **rest[0])
+        if made._family is None:
+            self._stand_alone(made._definition)
         else:
-            names = positional_names(self._python_signature, len(children))
-            pairs = list(zip(names, children, strict=True))
-        return [
-            n if pytree.count(c) == 1 else f"{n}.{i}"
-            for n, c in pairs
-            for i in range(pytree.count(c))
-        ]
+            self._of_method(made._family, made._keeps)
 
-    def _lowered_for(self, args, kwargs) -> tuple[Lowered, list]:
-        leaves, tree = self._flatten(args, kwargs)
-        pairs = [
-            (x, x) if isinstance(x, Spec) else prepare(self.__name__, x, self._device)
-            for x in leaves
-        ]
-        specs = self._signed([s for _, s in pairs])
-        lowered, _ = self._lower((tree, tuple(specs)), tree, specs)
-        return lowered, [x for x, _ in pairs]
+    # -- stages ----------------------------------------------------------------------------------
+    def _prepare(self, children, specs):
+        """The specialisation for positional arguments of these structures and specs, compiled."""
+        return self._calls.specialisations.compiled(Structure(children), specs)
 
     def lower(self, *args, **kwargs) -> Lowered:
         """Every stage for these arguments (arrays, numbers or `ga.spec`s), without running.
 
         `.graph .program .source .llvm .memory .cost .sympy`; `str` of each reads well.
         """
-        return self._lowered_for(args, kwargs)[0]
+        calls = self._calls
+        leaves, structure = calls.parameters.split(args, kwargs)
+        _, specs = calls.prepared(structure, leaves)
+        return calls.specialisations.traced(structure, specs).lowered
 
     def bind(self, *values):
         """The function with its first arguments in place, as functools.partial, but faster.
@@ -384,15 +286,15 @@ class Function:
         """
         from graphad.reference import Finding, evaluate
 
-        leaves, tree = self._flatten(args, kwargs)
+        calls = self._calls
+        leaves, structure = calls.parameters.split(args, kwargs)
         pairs = [prepare(self.__name__, x) for x in leaves]
-        specs = [s for _, s in pairs]
-        lowered, out_tree = self._lower((tree, tuple(specs)), tree, specs)
+        found = calls.specialisations.traced(structure, [s for _, s in pairs])
         finding = Finding()
-        results = evaluate(lowered.traced, [x for x, _ in pairs], finding.watch)
+        results = evaluate(found.lowered.traced, [x for x, _ in pairs], finding.watch)
         print(finding)
         results = [r if r.ndim else r[()] for r in results]
-        return pytree.unflatten(out_tree, results)
+        return pytree.unflatten(found.tree, results)
 
     def njit(self, *specs_or_args):
         """The Numba dispatcher for these arguments, to be called from `@njit` code or Python."""
@@ -415,19 +317,20 @@ class Bound:
     def __init__(self, f: Function, values):
         self._f, self._values = f, values
         self._leaves: list[Any] = []
-        self._nesting = tuple([pytree.flatten(v, self._leaves)[1] for v in values])
+        self._nesting = tuple([pytree.flatten(v, self._leaves, True)[1] for v in values])
         self._native: dict[int, Any] = {}  # by the number of further arguments, all of them leaves
 
     def __call__(self, *args):
         native = self._native.get(len(args))
         if native is not None:
             result = native(*self._leaves, *args)
-            if result is not _MISSED:
+            if result is not MISSED:
                 return result
         result = self._f(*self._values, *args)
         nesting = (*self._nesting, *[pytree.LEAF] * len(args))
-        if nesting in self._f._nested:
-            self._native[len(args)] = self._f._nested[nesting]
+        nested = self._f._calls.nested
+        if self._f._family is None and nesting in nested:
+            self._native[len(args)] = nested[nesting][0]
         return result
 
 
@@ -437,7 +340,8 @@ def function(f=None, **options) -> Any:
     Args:
         f: plain NumPy code, a bound method, a `functools.partial` or an `@njit` function.
         signature: `ga.spec`s, one for each array argument; with symbolic dims one compilation
-            serves every size.
+            serves every size. A pytree of them for an argument that is one; `...` for an
+            argument that is compiled for what it is called with.
         static: names or positions of arguments that are Python values, not traced.
         name: what graphs and errors call it.
         parallel: 'auto' splits large elementwise and row-wise loops among threads
@@ -456,6 +360,11 @@ def function(f=None, **options) -> Any:
     >>> u(0.0, 2.0)
     (np.float64(0.0), np.float64(0.0))
     """
+    for name in options:
+        if name not in DEFAULTS:
+            from graphad.call.parameters import unknown_option
+
+            raise unknown_option("function", name)
     if f is None:
         return functools.partial(function, **options)
     if isinstance(f, Function) and not options:
@@ -463,33 +372,66 @@ def function(f=None, **options) -> Any:
     return Function(f, **options)
 
 
+DEFAULTS = {
+    name: p.default
+    for name, p in inspect.signature(Function.__init__).parameters.items()
+    if p.kind is p.KEYWORD_ONLY
+}
+
+
 def as_function(f) -> Function:
     """f as a Function."""
     return f if isinstance(f, Function) else Function(f)
 
 
-def derived(g: Callable, f: Function) -> Function:
-    """A Function made from another one: of the same static arguments, on the same device."""
-    return Function(g, static=tuple(f._static), device=f._device)
+def derived(g: Callable, f: Function, recipe: tuple | None = None) -> Function:
+    """A Function made from another one: of the same static arguments, on the same device.
+
+    If f is a method, it is one of the same object, in the same states.
+    """
+    options = {"parallel": "auto", "cache": True, "fastmath": False}
+    made = Function.__new__(Function)
+    definition = define(g, static=tuple(f._static), device=f._device, recipe=recipe, **options)
+    if f._family is None:
+        made._stand_alone(definition)
+    else:
+        made._of_method(f._family.derived(definition), f._keeps)
+    return made
 
 
-def _by_name(f):
-    """Whether pickle finds this object again by its module and name."""
-    import sys
-
+def _by_name(f: Function) -> bool:
+    """Whether this Function is found again by its module and name."""
     found: Any = sys.modules.get(f.__module__)
     for part in f.__qualname__.split("."):
         found = getattr(found, part, None)
-    return found is f
+    return isinstance(found, Function) and found._definition is f._definition
 
 
-def _by_value(code: bytes, options) -> Function:
-    """A Function from its pickled Python function."""
+def _named(module: str, name: str) -> Any:
+    """What a module calls so."""
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+_WRITING: set[int] = set()  # functions being pickled
+
+
+def _as_bytes(f) -> tuple[bytes]:
+    """A Python function, pickled by value."""
+    import pickle
+
     import cloudpickle
 
-    return Function(cloudpickle.loads(code), **options)
+    if id(f) in _WRITING:
+        raise pickle.PicklingError(
+            f"{getattr(f, '__name__', f)} is part of what it closes over; make it a method"
+        )
+    _WRITING.add(id(f))
+    try:
+        return (cloudpickle.dumps(f),)
+    finally:
+        _WRITING.discard(id(f))
 
 
-def _by_recipe(transform, args, options) -> Any:
-    """A derived Function made again."""
-    return transform(*args, **options)
+def _blank() -> Function:
+    """A Function that gets its state afterwards."""
+    return Function.__new__(Function)

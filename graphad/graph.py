@@ -213,6 +213,7 @@ class Builder:
         self._where: Where | None = None
         self._journal: list[Any] | None = None
         self._tokens = 0
+        self.answers: dict[Any, Any] = {}  # what passes found out of nodes, which never change
 
     def add(self, op: Op | str, args: Sequence[int] = (), spec=None, **params) -> int:
         """Append an operation and return its id. `spec` only where `infer` cannot tell it."""

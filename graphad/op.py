@@ -10,7 +10,8 @@ these are needed:
 - linearised: `jvp` builds the tangent from other operations.
 - opaque: no derivative, stated (`nondiff` says why when it matters).
 - source: no arguments (`const`, `iota`, `input`).
-- control: holds Graphs.
+- control: holds Graphs. Its rules are given by the floors that they need (`complete`): `push` and
+  `pull` by diff, `batch` by vmap, `trim` by rewrite, `evaluate` by the interpreter.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ class Op:
     partials(*args, out) -> tuple of Values or numbers (None: the partial is zero)
     jvp(tangents, args, out, params) -> tangent Value (a tangent that is None is zero)
     transpose(ct, i, args, specs, params) -> cotangent of argument i
-    batch(args, batched, size, params) -> Value with the batch axis first
+    batch(args, batched, size, params) -> Value with the batch axis first, or a list of them
+    push(builder, node, tangents) -> tangents of several results
+    pull(builder, node, cotangents, wanted) -> cotangents of the wanted arguments
+    depends(node, index, k) -> pattern of one result in the k-th argument, see diff/sparsity.py
+    evaluate(node, arrays, values) -> the arrays of several results
+    work(node) -> operations of what it holds
+    trim(builder, node, args, used, simplify) -> {index: new id} of the results that are used
     body: a Python expression of {0}, {1}, ... and {zero}, {one}, {log2} in the operands' dtype,
         or one for each dtype kind; {cast} is the result's dtype,
         {code} the operands'
@@ -64,6 +71,12 @@ class Op:
     takes: str = "same"
     cost: int = 1
     scratch: Callable[..., Any] | None = None
+    push: Callable[..., Any] | None = None
+    pull: Callable[..., Any] | None = None
+    depends: Callable[..., Any] | None = None
+    evaluate: Callable[..., Any] | None = None
+    work: Callable[..., Any] | None = None
+    trim: Callable[..., Any] | None = None
     domain: tuple = ((-3.0, 3.0),)
     units: tuple[float, float] = (2.0, 2.0)
 
@@ -95,6 +108,14 @@ def register(op: Op) -> Op:
     assert op.name not in TABLE.ops, op.name
     TABLE.ops[op.name] = op
     return op
+
+
+def complete(name: str, **rules: Callable) -> None:
+    """Give an operation rules that need more than the table, by those who have it."""
+    op = TABLE.ops[name]
+    for rule, f in rules.items():
+        assert getattr(op, rule) is None, (name, rule)
+        object.__setattr__(op, rule, f)
 
 
 def find(name: str) -> Op:

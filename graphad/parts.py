@@ -103,10 +103,8 @@ def cut(f, at) -> tuple[Function, Function]:
     head.__signature__ = signature  # type: ignore[attr-defined]
     tail.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     head.__name__, tail.__name__ = f"head({f.__name__})", f"tail({f.__name__})"
-    parts = derived(head, f), derived(tail, f)
-    for k, part in enumerate(parts):
-        part._recipe = (_part_of_cut, (f, at, k), {})
-    return parts
+    recipes = [(_part_of_cut, f, {"at": at, "k": k}) for k in range(2)]
+    return derived(head, f, recipes[0]), derived(tail, f, recipes[1])
 
 
 def _with_tags(signature: inspect.Signature, names) -> list[inspect.Parameter]:

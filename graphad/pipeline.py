@@ -19,6 +19,7 @@ from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
 from graphad.lower.expand import expand
 from graphad.lower.fuse import fuse
+from graphad.lower.long import straight_long, takes_long
 from graphad.lower.memory import Memory, memory_of, plan
 from graphad.lower.nest import nest
 from graphad.lower.program import (
@@ -45,11 +46,11 @@ from graphad.rewrite.products import reassociate
 from graphad.rewrite.sink import sink
 from graphad.rewrite.sums import join_sums
 from graphad.runtime import (
-    executor,
     external,  # noqa: F401 - declares its routine
     gate,
 )
 from graphad.runtime.failures import error_of
+from graphad.runtime.gate_source import TUPLE
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
 from graphad.runtime.machine_code import llvm_of
 from graphad.spec import Spec
@@ -87,6 +88,10 @@ DEVICE_PASSES = (
     LARGE_PASSES[-1],
 )
 SMALL_PASSES = (Pass("straighten", straight, check_program),)
+LONG_PASSES = (
+    Pass("straighten in pieces", straight_long, check_program),
+    Pass("plan memory", plan, check_program),
+)
 EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
@@ -99,6 +104,8 @@ def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
         passes = SMALL_PASSES
     elif takes_each(graph):
         passes = EACH_PASSES
+    elif device == "cpu" and takes_long(graph):
+        passes = LONG_PASSES
     return run_passes(passes, graph, watch)
 
 
@@ -228,7 +235,8 @@ REFUSING = ("categorical", "alias_table", "distinct")
 def _canonical(leaf, spec: Spec):
     """A leaf whose type and dtype object are those that a plan expects."""
     if spec.ndim == 0:
-        return leaf if isinstance(leaf, np.generic) else spec.dtype.type(leaf)
+        kind = spec.dtype.type
+        return leaf if type(leaf) is kind else kind(leaf)
     return leaf if leaf.dtype.num == spec.dtype.num else leaf.view(spec.dtype)
 
 
@@ -242,17 +250,26 @@ class Compiled:
     outputs: tuple[Spec, ...]
     called: bool = False
 
+    def plan(self, types, nest: int, finish=None, given: int = 0, names=()) -> gate.Plan:
+        """How calls with arguments of these types go by a gate."""
+        return gate.Plan(self.image, self.inputs, self.outputs, types, nest, self.error, finish,
+                         given, names)  # fmt: skip
+
+    def error(self, status: int, step: int, leaves) -> Exception:
+        """The exception of a call in which a step came to a status."""
+        regions = self.image.regions
+        region = regions[step] if step < len(regions) else None  # or none has run
+        return error_of(status, region, self.lowered, leaves)
+
     @lazy
-    def _gates(self) -> dict[bool, tuple]:
-        """(native function, its table) that makes the results, and one that is given them."""
+    def _gates(self) -> dict[bool, Any]:
+        """Native functions: one makes the results, one is given them."""
         types = [np.ndarray if s.ndim else s.dtype.type for s in self.inputs]
         arrays = sum(s.ndim > 0 for s in self.outputs)
         found = {}
         for given in (False, True):
-            run, table = gate.make_gate(lambda *args: None)
-            table.add(gate.make_plan(self.image, self.inputs, self.outputs, types, gate.TUPLE,
-                                     given=arrays if given else 0))  # fmt: skip
-            found[given] = (run, table)
+            found[given], table = gate.make_gate(_nothing)
+            table.add(self.plan(types, TUPLE, given=arrays if given else 0))
         return found
 
     @lazy
@@ -263,21 +280,22 @@ class Compiled:
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""
         leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
-        status = 0
-        if gate.supported() and self.called:
-            run, table = self._gates[bool(given)]
-            results = run(*leaves, *given)
+        if self.called and gate.supported():
+            results = self._gates[bool(given)](*leaves, *given)
             if results is not None:
                 return list(results)
-            status = int(table[gate.STATUS])
         self.called = True
-        if status == 0:  # the first call, or gates are shut: another thread traces
-            status, results = gate.plain_call(self.image, self.inputs, self.outputs, leaves, given)
-            if status == 0:
-                return results
-        failed, regions = int(self.image.data[executor.FAILED]), self.image.regions
-        region = regions[failed] if failed < len(regions) else None  # or none has run
-        raise error_of(status, region, self.lowered, leaves)
+        # The first call, or gates are shut: another thread traces.
+        status, step, results = gate.plain_call(
+            self.image, self.inputs, self.outputs, leaves, given
+        )
+        if status:
+            raise self.error(status, step, leaves)
+        return results
+
+
+def _nothing(*_):
+    """What a gate without another way out gives."""
 
 
 def _show(program: Program, kernels, at: str, shown: dict[str, str]):

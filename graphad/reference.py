@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphad.graph import Graph, Node
+from graphad.op import complete
 from graphad.ops.loops import split
 from graphad.spec import Dim, Spec
 
@@ -59,8 +60,8 @@ def _step(graph, node, bound, results, values):
     if node.op.name == "captured":
         return np.array(graph.captured[node.param("index")])
     args = [results[a] for a in node.args]
-    if node.op.family == "control" and node.op.name != "pick":
-        return _control(node, args, values)
+    if node.op.evaluate is not None:
+        return node.op.evaluate(node, args, values)
     params = {k: numbers(v, values) for k, v in node.params}
     if isinstance(node.spec, Spec):
         spec = Spec(numbers(node.spec.shape, values), node.spec.dtype)
@@ -70,14 +71,17 @@ def _step(graph, node, bound, results, values):
     return np.asarray(out, spec.dtype) if isinstance(spec, Spec) else out
 
 
-def _control(node, args, values) -> list[np.ndarray]:
-    """The results of an operation that holds graphs."""
-    if node.op.name == "call":
-        return evaluate(node.param("graph"), args, values=values)
-    if node.op.name == "switch":
-        branches = node.param("branches")
-        chosen = branches[int(np.clip(args[0], 0, len(branches) - 1))]
-        return evaluate(chosen, args[1:], values=values)
+def _call(node, args, values) -> list[np.ndarray]:
+    return evaluate(node.param("graph"), args, values=values)
+
+
+def _switch(node, args, values) -> list[np.ndarray]:
+    branches = node.param("branches")
+    chosen = branches[int(np.clip(args[0], 0, len(branches) - 1))]
+    return evaluate(chosen, args[1:], values=values)
+
+
+def _iterate(node, args, values) -> list[np.ndarray]:
     parts, body, condition = split(args, node.options), node.param("body"), node.param("condition")
     length = numbers(node.param("length"), values)
     steps = range(min(length, int(parts.count[0])) if parts.count else length)
@@ -97,6 +101,11 @@ def _control(node, args, values) -> list[np.ndarray]:
             y[k] = row[j]
         ys.append(y)
     return [*carries, *([np.asarray(taken)] if condition is not None else []), *ys]
+
+
+complete("call", evaluate=_call)
+complete("switch", evaluate=_switch)
+complete("iterate", evaluate=_iterate)
 
 
 class Finding:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import numpy as np
 
-from graphad.arguments import same_shape
+from graphad.call.arguments import same_shape
 from graphad.errors import DerivativeError, DTypeError, ShapeError
 from graphad.function import Function
 from graphad.ops.control import alias
@@ -17,17 +18,20 @@ from graphad.trace.tensor import Tensor
 
 
 class Selection:
-    """The arguments of a call with those chosen by `wrt` apart, as leaves with their own names."""
+    """The arguments of a call with those chosen by `wrt` apart, as leaves with their own names.
+
+    Each of wrt is a position, the name of a parameter (`args` and `kwargs` as wholes, too), or a
+    path into it: "p.scale", "layers.0.w".
+    """
 
     def __init__(self, f: Function, wrt, args, kwargs, operation: str):
         self.f, self.operation = f, operation
-        bound = f._python_signature.bind(*args, **kwargs)
-        self.bound = bound
+        self.bound = f._definition.parameters.bind(args, kwargs)
         self.many = isinstance(wrt, (tuple, list))
-        slots = self._slots()
-        self.chosen = [self._find(w, slots) for w in (wrt if self.many else (wrt,))]
-        values = [self._get(s) for s in self.chosen]
-        leaves, self.tree = pytree.flatten(tuple(values))
+        self.chosen = [self._find(w) for w in (wrt if self.many else (wrt,))]
+        self._check_apart()
+        values = tuple([self._get(*place) for place in self.chosen])
+        leaves, self.tree = pytree.flatten(values, None, True)
         like = any_tensor((args, kwargs))
         self.like = like
         self.leaves: list[Any] = [alias(self._float_leaf(like, x)) for x in leaves]
@@ -35,7 +39,7 @@ class Selection:
     def _float_leaf(self, like, x):
         v = lift(like, x, self.operation)
         if v.dtype.kind != "f":
-            names = ", ".join(str(s[1] if s[1] is not None else s[0]) for s in self.chosen)
+            names = ", ".join(".".join(place) for place in self._named())
             raise DTypeError(
                 self.operation,
                 f"derivatives are taken with respect to floats, not {v.dtype}",
@@ -45,49 +49,87 @@ class Selection:
             )
         return v
 
-    def _slots(self):
+    def _named(self) -> list[tuple[str, ...]]:
+        """Where the chosen are, as paths."""
+        kinds = self.f._python_signature.parameters
+        star = inspect.Parameter.VAR_KEYWORD
+        return [path if path and kinds[name].kind is star else (name, *path)
+                for name, path in self.chosen]  # fmt: skip
+
+    def _slots(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(parameter, path) of each argument."""
         parameters = self.f._python_signature.parameters
-        slots: list[tuple[str, Any]] = []
+        slots: list[tuple[str, tuple[str, ...]]] = []
         for name, value in self.bound.arguments.items():
             kind = parameters[name].kind
             if kind is inspect.Parameter.VAR_POSITIONAL:
-                slots += [(name, i) for i in range(len(value))]
+                slots += [(name, (str(i),)) for i in range(len(value))]
             elif kind is inspect.Parameter.VAR_KEYWORD:
-                slots += [(name, k) for k in value]
+                slots += [(name, (k,)) for k in value]
             else:
-                slots.append((name, None))
+                slots.append((name, ()))
         return slots
 
-    def _find(self, w, slots):
-        if isinstance(w, (int, np.integer)) and -len(slots) <= w < len(slots):
-            return slots[w]
-        for slot in slots:
-            if (w == slot[0] and slot[1] is None) or (w == slot[1] and isinstance(w, str)):
-                return slot
-        names = ", ".join(str(n if k is None else k) for n, k in slots)
+    def _find(self, w) -> tuple[str, tuple[str, ...]]:
+        """Where an argument is; one left at its default is found, too."""
+        for given in (True, False):
+            if not given:
+                self.bound.apply_defaults()
+            slots = self._slots()
+            if isinstance(w, (int, np.integer)) and not isinstance(w, bool):
+                if -len(slots) <= w < len(slots):
+                    return slots[w]
+            elif isinstance(w, str):
+                found = self._by_path(tuple(re.split(r"[.\[\]'\"]+", w.rstrip("]'\""))), slots)
+                if found is not None:
+                    return found
+        places = [".".join(path if path and not path[0].isdigit() else (n, *path))
+                  for n, path in slots]  # fmt: skip
         raise DerivativeError(
             self.operation, f"there is no argument {w!r} to differentiate with respect to",
-            expected=f"a position or a name among: {names}", got=f"wrt={w!r}",
-            fix="wrt=0, wrt='name', or a tuple of these",
+            expected=f"a position, a name among: {', '.join(places)}, or a path such as "
+            f"'{places[0] if places else 'p'}.scale'", got=f"wrt={w!r}",
+            fix=self._below(w) or "wrt=0, wrt='name', or a tuple of these",
         )  # fmt: skip
 
-    def _get(self, slot):
-        value = self.bound.arguments[slot[0]]
-        return value if slot[1] is None else value[slot[1]]
+    def _by_path(self, path, slots):
+        candidates = [(path[0], path[1:])] if path[0] in self.bound.arguments else []
+        candidates += [(n, (k[0], *path[1:])) for n, k in slots if k and k[0] == path[0]]
+        for name, rest in candidates:
+            try:
+                self._get(name, rest)
+            except KeyError:
+                continue
+            return name, rest
+        return None
+
+    def _below(self, w) -> str:
+        """What a path into an argument may go on with."""
+        name = str(w).split(".")[0].split("[")[0]
+        steps = pytree.steps_below(self.bound.arguments.get(name))
+        return f"wrt='{name}.{steps[0]}', one of {', '.join(steps[:8])}" if steps else ""
+
+    def _check_apart(self) -> None:
+        """An error where one of wrt is part of another."""
+        places = [(name, *path) for name, path in self.chosen]
+        for i, a in enumerate(places):
+            for j, b in enumerate(places):
+                if i != j and b[: len(a)] == a:
+                    raise DerivativeError(
+                        self.operation, "one of wrt is part of another",
+                        expected="arguments apart from one another",
+                        got=f"'{'.'.join(a)}' and '{'.'.join(b)}'", fix="leave one of them out",
+                    )  # fmt: skip
+
+    def _get(self, name, path):
+        return pytree.get_at(self.bound.arguments[name], path)
 
     def call(self, leaves=None):
         """f of the arguments with the chosen leaves replaced."""
         values = pytree.unflatten(self.tree, self.leaves if leaves is None else leaves)
         arguments = dict(self.bound.arguments)
-        for (name, key), value in zip(self.chosen, values, strict=True):
-            if key is None:
-                arguments[name] = value
-            elif isinstance(arguments[name], tuple):
-                items = list(arguments[name])
-                items[key] = value
-                arguments[name] = tuple(items)
-            else:
-                arguments[name] = {**arguments[name], key: value}
+        for (name, path), value in zip(self.chosen, values, strict=True):
+            arguments[name] = pytree.put_at(arguments[name], path, value)
         call = inspect.BoundArguments(self.f._python_signature, arguments)  # type: ignore
         return self.f._f(*call.args, **call.kwargs)
 
@@ -98,9 +140,10 @@ class Selection:
 
     def flat(self, value, what):
         """The leaves of something in the structure of wrt."""
-        leaves, tree = pytree.flatten(value if self.many else (value,))
-        if isinstance(value, list) and self.many:
-            leaves, tree = pytree.flatten(tuple(value))
+        whole = value if self.many else (value,)
+        leaves, tree = pytree.flatten(
+            tuple(whole) if isinstance(whole, list) else whole, None, True
+        )
         if tree != self.tree:
             raise ShapeError(
                 self.operation, f"{what} have another structure than the arguments in wrt",

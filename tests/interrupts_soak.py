@@ -22,7 +22,10 @@ def programs(c: float):
     """New functions, with NumPy's value of each."""
     shifted = X - c
     yield (lambda x: np.tanh(x * c) * np.exp(-x) + c), (lambda: np.tanh(X * c) * np.exp(-X) + c)
-    yield ga.grad(lambda x: np.sum(np.sin(x * c) + shifted * x)), (lambda: c * np.cos(X * c) + shifted)
+    yield (
+        ga.grad(lambda x: np.sum(np.sin(x * c) + shifted * x)),
+        (lambda: c * np.cos(X * c) + shifted),
+    )
     yield (lambda x: scipy.special.erf(x * c).sum()), (lambda: scipy.special.erf(X * c).sum())
     yield (
         lambda x: ga.scan(lambda s, v: (s * c + v, s), 0.0, x)[0],

@@ -55,14 +55,14 @@ def test_layouts(regime):
     unaligned = np.frombuffer(b"\0" + base.tobytes(), np.uint8)[1:].view("f8").reshape(12, 10)
     big_endian = base.astype(">f8")
     for x in (base, np.asfortranarray(base), base[::2], base[:, ::-1], base.T, base[::-1, 1::3],
-              readonly, unaligned, np.broadcast_to(base[0], (4, 10)), np.zeros((0, 10))[:, :]):  # fmt: skip
+              readonly, unaligned, big_endian, np.broadcast_to(base[0], (4, 10)),
+              np.zeros((0, 10))[:, :]):  # fmt: skip
         if x.shape[0] == 0:
             with pytest.raises(ga.errors.GraphIndexError):
                 f(x)
             continue
-        np.testing.assert_allclose(f(x), np.tanh(x).sum(axis=0) + x[0], rtol=1e-12)
-    with pytest.raises(ga.errors.DTypeError):
-        f(big_endian)
+        for _ in range(3):
+            np.testing.assert_allclose(f(x), np.tanh(x).sum(axis=0) + x[0], rtol=1e-12)
 
 
 def test_empty_and_zero_dimensional(regime):
@@ -465,7 +465,6 @@ def test_arguments_of_every_layout_go_the_native_way():
 
 
 def test_interpreters_with_other_objects_call_in_python(monkeypatch):
-    from graphad.runtime import gate
 
     monkeypatch.setattr(gate, "supported", lambda: False)
     f = ga.function(lambda x, y: (x @ y, x.sum(), y[::-1]))
@@ -556,9 +555,8 @@ def test_arguments_by_name_go_the_native_way():
         with pytest.raises(TypeError):
             f(x, a=t)
     h = ga.hvp(lambda x: (x**3).sum())
-    table = h._tables  # plans, once there was a call
     for _ in range(3):
         np.testing.assert_array_equal(h(x, tangents=t), 6 * x * t)
-    assert table[None][gate.PLANS] == 1
+    assert len(h._calls._table().plans) == 1
     name = "".join(["tan", "gents"])  # not the same object as in the code above
     np.testing.assert_array_equal(h(x, **{name: t}), 6 * x * t)

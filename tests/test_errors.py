@@ -104,7 +104,7 @@ CASES = [
     ("reshape", lambda: ga.function(lambda x: x.reshape(2, 2))(X), ShapeError, "number of elements", "-1"),
     ("complex", lambda: ga.function(mix)(X * 1j, X), DTypeError, "complex128", "real"),
     ("half", lambda: ga.function(mix)(X.astype("f2"), X), DTypeError, "float16", "astype"),
-    ("string", lambda: ga.function(mix)(X, "a"), DTypeError, "neither an array nor a number", "static="),
+    ("object", lambda: ga.function(mix)(X, object()), DTypeError, "neither an array nor a number", "static="),
     ("not scalar", lambda: ga.grad(lambda x: x * 2.0)(X), DerivativeError, "one float scalar", "ga.jacobian"),
     ("integer wrt", lambda: ga.grad(lambda x: (x * 2.0).sum())(np.arange(3)), DTypeError, "int64 for 'x'", "astype('float64')"),
     ("no such wrt", lambda: ga.grad(lambda x: x.sum(), wrt="y")(X), DerivativeError, "no argument 'y'", "wrt=0"),

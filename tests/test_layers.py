@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "timings", "forks", "interrupts"],
+    ["errors", "status", "timings", "forks", "interrupts"],
     ["spec"],
     ["op"],
     ["graph"],
@@ -20,8 +20,9 @@ ROWS = [
     ["lower"],
     ["emit", "runtime"],
     ["pipeline"],
-    ["arguments"],
+    ["call"],
     ["function"],
+    ["transform"],
     ["selection"],
     ["derivatives"],
     ["enclosure"],

@@ -16,7 +16,7 @@ from graphad.emit.emission import kernels_of
 from graphad.emit.source import Facts, KernelSource
 from graphad.emit.target import CUDA, Module, cpu, host, masked
 from graphad.lower.straight import StraightLoop
-from graphad.runtime import build, cache, executor, gate, machine_code, nvvm
+from graphad.runtime import build, cache, executor, gate_source, machine_code, nvvm
 from graphad.runtime.image import all_kernels
 
 RNG = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def sources_of(name):
 
 def every_source():
     own = [*executor.ALWAYS, executor.PRODUCT_SOURCE, executor.REPEAT_SOURCE, executor.FILL_SOURCE,
-           executor.CHOICE_SOURCE, executor.STRIPS_SOURCE, gate.GATE_SOURCE]  # fmt: skip
+           executor.CHOICE_SOURCE, executor.STRIPS_SOURCE, gate_source.GATE_SOURCE]  # fmt: skip
     return build.with_functions([*own, *(s for name in PROGRAMS for s in sources_of(name))])
 
 

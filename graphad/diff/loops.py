@@ -14,6 +14,7 @@ from graphad.diff.pullback import pull_back
 from graphad.diff.pushforward import push_forward
 from graphad.errors import DerivativeError
 from graphad.graph import Builder, Graph, Node, dependents, reachable, replay
+from graphad.op import complete
 from graphad.ops.linalg import contract
 from graphad.ops.loops import ENDLESS, Twin, iterate, split, switch
 from graphad.ops.value import Value, full, zeros_like
@@ -493,3 +494,7 @@ def _copied(source: Builder, into: Builder, wanted, new: dict[int, int]) -> dict
 
 
 __all__ = ["pull_iterate", "pull_switch", "push_iterate", "push_switch"]
+
+
+complete("iterate", push=push_iterate, pull=pull_iterate)
+complete("switch", push=push_switch, pull=pull_switch)

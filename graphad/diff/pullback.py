@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
+from graphad.op import complete
 from graphad.ops.control import barrier, picks, placeholder
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value
@@ -119,13 +120,10 @@ def _through_several(builder, node, picked, totals, active):
 
 
 def _pulled(builder, node, cts, wanted) -> Sequence[Value | None]:
-    if node.op.name in ("iterate", "switch"):
-        from graphad.diff import loops
+    return (node.op.pull or _several_by_jvp)(builder, node, cts, wanted)
 
-        pull = loops.pull_iterate if node.op.name == "iterate" else loops.pull_switch
-        return pull(builder, node, cts, wanted)
-    if node.op.name != "call":
-        return _several_by_jvp(builder, node, cts, wanted)
+
+def _pull_call(builder, node, cts, wanted) -> Sequence[Value | None]:
     if node.param("kind") == "custom":
         return node.param("rule").pull(builder, node, cts, wanted)
     # A checkpoint: computed again once the cotangent is there.
@@ -146,3 +144,6 @@ def _several_by_jvp(builder, node, cts, wanted):
     ]
     return pull_back(builder, [t.id for t, _ in live], [ct for _, ct in live],
                      [holes[i].id for i in wanted])  # fmt: skip
+
+
+complete("call", pull=_pull_call)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
+from graphad.op import complete
 from graphad.ops.control import picks
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value, add, zeros_like
@@ -91,17 +92,19 @@ def _linear(node: Node, args, parts):
 
 def _through_several(builder, node, parts) -> Sequence[Value | None]:
     """Tangents through an operation of several results."""
-    if node.op.name in ("iterate", "switch"):
-        from graphad.diff import loops
+    if node.op.push is not None:
+        return node.op.push(builder, node, parts)
+    args = [Value(builder, a) for a in node.args]
+    return node.op.jvp(parts, args, picks(args[0], node.id), node.options)
 
-        push = loops.push_iterate if node.op.name == "iterate" else loops.push_switch
-        return push(builder, node, parts)
-    if node.op.name != "call":
-        args = [Value(builder, a) for a in node.args]
-        return node.op.jvp(parts, args, picks(args[0], node.id), node.options)
+
+def _push_call(builder, node, parts) -> Sequence[Value | None]:
     if node.param("kind") == "custom":
         return node.param("rule").push(builder, node, parts)
     inner = [builder.add("alias", [a], token=builder.token()) for a in node.args]
     outs = replay(node.param("graph"), builder, inner)
     tangents = {i: t for i, t in zip(inner, parts, strict=True) if t is not None}
     return push_forward(builder, outs, tangents)
+
+
+complete("call", push=_push_call)

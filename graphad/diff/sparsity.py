@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphad.graph import Graph, Node, dependents
+from graphad.op import complete
 from graphad.ops.linalg import dims_of
 from graphad.spec import Spec, is_static
 
@@ -244,17 +245,12 @@ class Dependence:
         for k, a in enumerate(whole.args):
             if a not in self.active or not self._is_float(a):
                 continue
-            columns = self.nodes[a].spec.size
-            if whole.op.name == "call":
-                graph: Graph = whole.param("graph")
-                inner = Dependence(graph.nodes, graph.captured, graph.inputs[k],
-                                   len(graph.nodes) - 1)  # fmt: skip
-                out = graph.outputs[node.param("index")]
-                matrix = inner.forward.get(out)
-                matrix = _sparse([], [], (node.spec.size, columns)) if matrix is None else matrix
-            else:
-                matrix = self._all(node.spec.size, columns)
-            found.append((a, matrix))
+            shape = (node.spec.size, self.nodes[a].spec.size)
+            if whole.op.depends is None:
+                found.append((a, self._all(*shape)))
+                continue
+            matrix = whole.op.depends(whole, node.param("index"), k)
+            found.append((a, _sparse([], [], shape) if matrix is None else matrix))
         return found
 
     # -- backward ---------------------------------------------------------------------------------
@@ -270,6 +266,16 @@ class Dependence:
                 part = _product(e.T.tocsr(), reached)
                 found[a] = part if a not in found else (found[a] + part).astype(bool)
         return found
+
+
+def _through_call(node: Node, index: int, k: int):
+    """The pattern of a result of a call in its k-th argument; None if it does not depend on it."""
+    graph: Graph = node.param("graph")
+    inner = Dependence(graph.nodes, graph.captured, graph.inputs[k], len(graph.nodes) - 1)
+    return inner.forward.get(graph.outputs[index])
+
+
+complete("call", depends=_through_call)
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,14 @@ from graphad.emit.loops import (
 )
 from graphad.emit.source import quick
 from graphad.emit.target import Target
-from graphad.emit.writer import BAD_INDEX, LoopWriter
+from graphad.emit.writer import LoopWriter
 from graphad.errors import NOWHERE
 from graphad.lower.order import BLOCK
 from graphad.lower.program import CHUNKED, Buffer, Loop, Statement, Store
 from graphad.lower.sums import columns_of, matrix_and_vector
 from graphad.ops.cost import cost_of_moving
 from graphad.spec import size_of
+from graphad.status import BAD_INDEX
 
 if TYPE_CHECKING:
     from graphad.emit.nests import CpuNest

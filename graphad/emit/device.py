@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from graphad.emit.kernel import Kernel, code_of, combine, identity
 from graphad.emit.loops import ARGS, simplified
 from graphad.emit.source import Facts, KernelSource
-from graphad.emit.writer import BAD_INDEX, LoopWriter
+from graphad.emit.writer import LoopWriter
 from graphad.errors import NOWHERE
 from graphad.lower.program import CHUNKED, Affine, Buffer, Loop, Statement, Store
 from graphad.spec import size_of
+from graphad.status import BAD_INDEX
 
 if TYPE_CHECKING:
     from graphad.emit.nests import NestWriter

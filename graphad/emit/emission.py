@@ -59,13 +59,21 @@ def kernels_of(
     `by_rows`: the regions are given some of their rows at a time.
     """
     found: Kernels = []
+    written: dict[tuple[int, ...], Kernel] = {}  # pieces of straight-line code, by what they hold
     for region in program.regions:
         kernel: Kernel | Inner | None = None
         write = WRITERS.get(type(region))
         if write is not None:
+            piece = isinstance(region, Straight) and region.part
+            key = (id(region.scalars), id(region.stores), id(region.checks)) if piece else ()
+            if key in written:
+                found.append(replace(written[key], pointers=region.pointers))
+                continue
             kernel = write(region, program, target, by_rows)
             if fastmath:
                 kernel = replace(kernel, source=kernel.source.with_facts(fastmath=True))
+            if piece:
+                written[key] = kernel
         elif hasattr(region, "inner"):
             rows = isinstance(region, Strips)
             kernel = Inner(tuple(kernels_of(p, target, fastmath, rows) for p in region.inner))

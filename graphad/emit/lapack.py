@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphad import status
 from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import declare
 from graphad.emit.source import Facts, KernelSource
@@ -33,6 +34,8 @@ def _kernel(region: Routine, body: str, sizes, rows) -> Kernel:
     prefix = "d" if code == "f8" else "s"
     for name in ("potrf", "trsm", "getrf", "syevd", "geev", "geqrf", "orgqr", "gesdd"):
         body = body.replace(f"?{name}", f"lapack_{prefix}{name}")
+    for name in ("SINGULAR", "NOT_POSITIVE", "NOT_CONVERGED", "NOT_REAL"):
+        body = body.replace(f"{{{name}}}", str(getattr(status, name)))
     text = body.replace("{code}", code).replace("{item}", code[1]) + "    return 0\n"
     buffers = (*region.operands, *region.results, *region.scratch)
     largest = sizes[0] if len(sizes) == 1 or not isinstance(sizes[0], int) else max(
@@ -65,7 +68,7 @@ def _cholesky(region: Routine) -> Kernel:
         copy_bytes(to, integer(table, 0) + k * size, size)
         ?potrf(small, small + 8, to, small + 8, info)
         if peek_i4(info, 0) != i4(0):
-            return 6
+            return {NOT_POSITIVE}
         for r in range(n):
             fill_zero(to + (r * n + r + 1) * {item}, (n - r - 1) * {item})
 """
@@ -102,7 +105,7 @@ def _triangular(region: Routine) -> Kernel:
         else """\
         for r in range(n):
             if peek_{code}(matrix, r * n + r) == {code}(0.0):
-                return 5
+                return {SINGULAR}
 """
     )
     letters = ("R", "U" if low else "L", "T" if turned else "N", "U" if unit else "N")
@@ -180,7 +183,7 @@ def _solve(region: Routine) -> Kernel:
         to = integer(table, 4) + k * n * m * {item}
         for r in range(n):
             if peek_{code}(factors, r * n + r) == {code}(0.0):
-                return 5
+                return {SINGULAR}
 """
     )
     if not region.param("turned"):
@@ -221,7 +224,7 @@ def _eigh(region: Routine) -> Kernel:
         ?syevd(small, small + 8, small + 32, v, small + 32, w, integer(table, 3), small + 36,
                integer(table, 4), small + 40, info)
         if peek_i4(info, 0) != i4(0):
-            return 7
+            return {NOT_CONVERGED}
         for r in range(n):
             for c in range(r):
                 x = peek_{code}(v, r * n + c)
@@ -261,7 +264,7 @@ def _eig(region: Routine) -> Kernel:
         ?geev(small, small + 8, small + 32, matrix, small + 32, real, imag, vectors, small + 32,
               vectors, small + 32, work, small + 36, info)
         if peek_i4(info, 0) != i4(0):
-            return 7
+            return {NOT_CONVERGED}
         fill_zero(u, n * n * {item})
         for c in range(n):
             part = peek_{code}(imag, c)
@@ -342,7 +345,7 @@ def _svd(region: Routine) -> Kernel:
         ?gesdd(small, small + 8, small + 12, integer(table, 4), small + 8, s, vh, small + 8, u,
                small + 16, integer(table, 5), small + 20, integer(table, 6), info)
         if peek_i4(info, 0) != i4(0):
-            return 7
+            return {NOT_CONVERGED}
 """
     )
     return _kernel(region, _guarded(body, m, n), (m, n), size_of(a.shape[:-2]))
@@ -355,7 +358,7 @@ def _real_result(region: Routine) -> Kernel:
     body = """\
     for k in range(integer(table, 4)):
         if not peek_b1(integer(table, 1), k):
-            return 12
+            return {NOT_REAL}
     copy_bytes(integer(table, 2), integer(table, 0), integer(table, 3) * {item})
 """
     kernel = _kernel(region, body, (size_of(x.shape),), size_of(region.inputs[1].shape))

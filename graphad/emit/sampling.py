@@ -13,9 +13,9 @@ from graphad.lower.order import BLOCK
 from graphad.lower.program import Routine
 from graphad.ops.random import LOW, PASSED, PIECE, slots_for
 from graphad.spec import size_of
+from graphad.status import BAD_WEIGHT, NO_WEIGHT, TOO_FEW
 
 HASH = 0x9E3779B97F4A7C15  # 2**64 by the golden ratio
-BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # statuses, see runtime/executor.py
 
 # ends[p] = the sum of the weights of pieces up to the p-th; `total` is the last.
 _ENDS = """\

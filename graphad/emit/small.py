@@ -93,14 +93,13 @@ def write_straight(region: Straight) -> Kernel:
         head.append("    bad = 0")
     work: Any = 0
     depth = 4
-    if not region.brief:
+    if region.count != 0:
         head[1:1] = ["    wide_vectors()"]
         head.append("    for i0 in range(start, stop):")
         work, depth = region.count * 4 * len(inside), 8
     lines = [(h, NOWHERE) for h in head] + [(" " * depth + text, where) for text, where in inside]
-    table = tuple((b, 0) for b in region.pointers)
     source, wheres = ended(lines, bool(region.checks))
-    return Kernel(source, table, (), region.count, wheres, work)
+    return Kernel(source, region.pointers, (), region.count, wheres, work)
 
 
 def ended(lines: Lines, fails: bool) -> tuple[KernelSource, tuple[Where, ...]]:

@@ -23,8 +23,6 @@ from graphad.lower.program import CHUNKED, STEP, Affine, Buffer, Loop, Statement
 if TYPE_CHECKING:
     from graphad.emit.nests import NestWriter
 
-BAD_INDEX = 1  # a status, see runtime/executor.py
-
 
 class LoopWriter:
     """Writes the source of one loop, alone or in a nest."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from graphad.graph import Graph, Node
 from graphad.ops.factor import SMALL
+from graphad.status import NOT_POSITIVE, SINGULAR
 
-SINGULAR, NOT_POSITIVE = 5, 6  # statuses, see runtime/executor.py
 TRUTH = np.dtype("?")
 # Operations beside those of the table.
 OVER, LESS, CHOOSE, ROOT = "a / b", "a - b * c", "a ? b : c", "root of a"

@@ -67,22 +67,25 @@ def takes(graph: Graph, most: int = MOST_WORK, each: bool = False) -> bool:
             return False
         if spec.size > MOST_ELEMENTS or node.op.lowering not in COVERED:
             return False
-        if node.op.lowering == "reduce":
-            work += graph.nodes[node.args[0]].spec.size
-        elif node.op.lowering == "contract":
-            left = graph.nodes[node.args[0]].spec.size
-            free = [c for c in node.param("right") if c not in node.param("left")]
-            shape = graph.nodes[node.args[1]].spec.shape
-            for c in free:
-                left *= shape[node.param("right").index(c)]
-            work += 2 * left
-        elif node.op.lowering == "loop":
-            if node.op.cost >= LONG and spec.size >= DEAR_VECTOR and not each:
-                return False
-            work += spec.size
+        dear = node.op.lowering == "loop" and node.op.cost >= LONG
+        if dear and spec.size >= DEAR_VECTOR and not each:
+            return False
+        work += work_of(graph, node)
         if work > bound:
             return False
     return work <= most or statements_of(graph) <= most
+
+
+def work_of(graph: Graph, node: Node) -> int:
+    """How many scalar operations a node is."""
+    if node.op.lowering == "reduce":
+        return graph.nodes[node.args[0]].spec.size
+    if node.op.lowering == "contract":
+        left, right = node.param("left"), node.param("right")
+        shape = graph.nodes[node.args[1]].spec.shape
+        free = [d for c, d in zip(right, shape, strict=True) if c not in left]
+        return 2 * graph.nodes[node.args[0]].spec.size * size_of(free)
+    return node.spec.size if node.op.lowering == "loop" else 0
 
 
 def statements_of(graph: Graph) -> int:
@@ -115,23 +118,25 @@ def is_brief(nodes: Iterable[Node]) -> bool:
 class Straight:
     """Scalars computed one after another, and what is stored of them.
 
-    `pointers`: the buffers that loads and stores name by number. `checks`: terms that must not
-    hold, with the status where one does. `count`: of the examples; 0 if there is but one.
+    `pointers`: (buffer, first element) that loads and stores name by number. `checks`: terms that
+    must not hold, with the status where one does. `count`: of the examples; 0 if there is but one.
+    `part`: whether it is one of many pieces.
     """
 
     scalars: tuple[Scalar, ...]
     stores: tuple[Put, ...]
     checks: tuple[tuple[Term, int], ...]
-    pointers: tuple[int, ...]
+    pointers: tuple[tuple[int, int], ...]
     count: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     where: Where = NOWHERE
+    part: bool = False
 
     @property
     def brief(self) -> bool:
         """Whether it is so short that other Python threads may wait."""
-        return self.count == 0
+        return self.count == 0 and not self.part
 
     def reads(self) -> set[int]:
         """Buffers that are loaded from."""
@@ -142,8 +147,9 @@ class Straight:
         return set(self.outputs)
 
     def __str__(self):
-        each = "" if self.brief else f" for each of {self.count}"
-        pointers = ", ".join(f"p{k} = b{b}" for k, b in enumerate(self.pointers))
+        each = f" for each of {self.count}" if self.count != 0 else ""
+        pointers = ", ".join(f"p{k} = b{b}" + (f" + {first}" if first else "")
+                             for k, (b, first) in enumerate(self.pointers))  # fmt: skip
         lines = [*self.scalars, *(f"{c} gives {status}" for c, status in self.checks), *self.stores]
         return f"straight-line{each}, {pointers}\n" + "\n".join(f"    {s}" for s in lines)
 
@@ -195,7 +201,8 @@ def _region(s: Straightener, one: Unbatched, inputs, outputs, where: Where) -> S
                    for i, v in enumerate(s.values[o].ravel())]  # fmt: skip
     checks = tuple(dict.fromkeys(s.checks))
     kept = needed(s.scalars, [*(c for c, _ in checks), *(p.value for p in stores)])
-    return Straight(kept, tuple(stores), checks, tuple(s.pointers), one.count, tuple(inputs),
+    pointers = tuple((b, 0) for b in s.pointers)
+    return Straight(kept, tuple(stores), checks, pointers, one.count, tuple(inputs),
                     tuple(outputs), where)  # fmt: skip
 
 

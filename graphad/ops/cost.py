@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphad.graph import Node
+from graphad.op import complete
 from graphad.ops.linalg import dims_of
 from graphad.ops.loops import ENDLESS
 from graphad.spec import Spec, size_of
@@ -22,8 +23,10 @@ def cost_of_moving(bytes_: Any) -> Any:
 
 def operations_of(nodes: Sequence[Node], node: Node) -> Any:
     """Additions that a node is worth: the table's cost for each element, two for a product's."""
+    if node.op.work is not None:
+        return node.op.work(node)
     if not isinstance(node.spec, Spec):
-        return _control(node)
+        return node.op.cost
     if node.op.name == "contract":
         dims = dims_of([nodes[a].spec for a in node.args], node.options)
         return 2 * size_of(list(dims.values()))
@@ -36,18 +39,6 @@ def operations_of(nodes: Sequence[Node], node: Node) -> Any:
     return 0
 
 
-def _control(node: Node) -> Any:
-    """The work of an operation that holds graphs; of a loop without an end, of one step."""
-    if node.op.name == "call":
-        return operations(node.param("graph").nodes)
-    if node.op.name == "switch":
-        return max(operations(b.nodes) for b in node.param("branches"))
-    if node.op.name != "iterate":
-        return node.op.cost
-    length = node.param("length")
-    return operations(node.param("body").nodes) * (1 if length == ENDLESS else length)
-
-
 def operations(nodes: Sequence[Node], chosen: Iterable[int] | None = None) -> Any:
     """The work of some nodes together, by default all."""
     ids = range(len(nodes)) if chosen is None else chosen
@@ -55,3 +46,14 @@ def operations(nodes: Sequence[Node], chosen: Iterable[int] | None = None) -> An
     for i in ids:
         total = total + operations_of(nodes, nodes[i])
     return total
+
+
+def _of_loop(node: Node) -> Any:
+    """The work of all steps; of a loop without an end, of one."""
+    length = node.param("length")
+    return operations(node.param("body").nodes) * (1 if length == ENDLESS else length)
+
+
+complete("call", work=lambda node: operations(node.param("graph").nodes))
+complete("switch", work=lambda node: max(operations(b.nodes) for b in node.param("branches")))
+complete("iterate", work=_of_loop)

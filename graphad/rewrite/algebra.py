@@ -16,7 +16,7 @@ import numpy as np
 from graphad.graph import Builder, Graph, Node
 from graphad.ops.linalg import canonical
 from graphad.ops.value import Value, add, broadcast, const, const_value, full, reshape
-from graphad.rewrite.loops import CONTROL, merge_twins, rebuilt, used_results
+from graphad.rewrite.loops import merge_twins, used_results
 from graphad.rewrite.pieces import joined, taken
 from graphad.spec import Spec
 
@@ -68,10 +68,10 @@ def _replay_simplified(graph, builder, new, without):
                 _replay_simplified(inner, builder, bound, without)
                 results[node.id] = [bound[o] for o in inner.outputs]
                 new[node.id] = -1
-            elif node.op.name in CONTROL:
+            elif node.op.trim is not None:
                 args = [new[a] for a in node.args]
                 again = functools.partial(simplify, without=without)
-                results[node.id] = rebuilt(builder, node, args, used[node.id], again)
+                results[node.id] = node.op.trim(builder, node, args, used[node.id], again)
                 new[node.id] = -1
             elif node.op.name == "pick" and node.args[0] in results:
                 new[node.id] = results[node.args[0]][node.param("index")]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphad.graph import Builder, Graph, Node, dependents, reachable, replay
+from graphad.op import complete
 from graphad.ops.control import picks
 from graphad.ops.loops import Twin, split
 from graphad.ops.value import Value
 
-CONTROL = ("iterate", "switch")
 MOVED_OUT = ("elementwise", "linear", "bilinear", "linearised", "opaque")
 KEPT_INSIDE = ("view", "gather", "scatter", "control")  # free, or may fail
 
@@ -51,7 +51,7 @@ def merge_twins(graph: Graph) -> Graph:
 
 def _replacements(graph: Graph) -> dict[int, tuple[int, tuple[int, ...]]]:
     """For each loop that another one serves for: that one, and the places of its results there."""
-    control = [n for n in graph.nodes if n.op.name in CONTROL]
+    control = [n for n in graph.nodes if n.op.trim is not None]
     if not any(n.param("twin") for n in control):
         return {}
     by_token = {n.param("token"): n for n in control}
@@ -110,12 +110,15 @@ def used_results(graph: Graph) -> dict[int, set[int]]:
     return used
 
 
-def rebuilt(
+def _trim_switch(
     builder: Builder, node: Node, args: list[int], used: set[int], simplify: Callable[..., Graph]
 ) -> dict[int, int]:
-    """The operation again with simplified graphs and only what is used; new ids of its results."""
-    if node.op.name == "switch":
-        return _switch(builder, node, args, sorted(used), simplify)
+    """A switch again with simplified branches and only what is used; new ids of its results."""
+    return _switch(builder, node, args, sorted(used), simplify)
+
+
+def _trim_loop(builder, node, args, used, simplify) -> dict[int, int]:
+    """The same of a loop."""
     return _Trim(builder, node, args, used, simplify).run()
 
 
@@ -340,3 +343,7 @@ def _renewed(graph: Graph, places, specs, moved: dict[int, Any], xs) -> Graph:
         if node.id not in new:
             new[node.id] = inner.again(node, new)
     return inner.finish(new[o] for o in graph.outputs)
+
+
+complete("switch", trim=_trim_switch)
+complete("iterate", trim=_trim_loop)

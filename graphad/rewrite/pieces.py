@@ -5,11 +5,28 @@ The zeros of `embed` are padding: adding them changes nothing, not even the sign
 
 from __future__ import annotations
 
-from typing import Any
+import bisect
+import itertools
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 from graphad.ops.array import cut, embed
 from graphad.ops.value import Value, add, const
 from graphad.spec import Spec
+
+MOST_ASKED = 100  # nodes that one question may lead to, so that work is linear in the graph
+
+
+class Question(NamedTuple):
+    """What the elements start + step * i of a node are."""
+
+    node: int
+    start: tuple
+    step: tuple
+    shape: tuple
+
+
+Looking = Generator[Question, Value | None, Value | None]
 
 
 def _source(x: Value):
@@ -27,46 +44,86 @@ def _static(*groups) -> bool:
 def taken(x: Value, start, step, shape) -> Value | None:
     """The elements start + step * i of x where x is joined, padded, cut or constant; None where it
     is anything else."""
-    node = _source(x)
-    name = node.op.name
+    answers = x.builder.answers
+    first = Question(x.id, tuple(start), tuple(step), tuple(shape))
+    if first in answers:
+        return answers[first]
+    stack = [(first, _looked(x.builder, type(x), first))]
+    asked, value = 0, None
+    while stack:
+        question, looking = stack[-1]
+        try:
+            wish = looking.send(value)
+        except StopIteration as done:
+            value = answers[question] = done.value
+            stack.pop()
+            continue
+        value = answers.get(wish)
+        if value is None and wish not in answers and asked < MOST_ASKED:
+            asked += 1
+            stack.append((wish, _looked(x.builder, type(x), wish)))
+    return value
+
+
+def _looked(builder, kind: type[Value], question: Question) -> Looking:
+    """The answer to a question, which may ask others."""
+    node, start, step, shape = question
+    x = kind(builder, node)
+    name = builder.nodes[node].op.name
     if name == "const":
-        return const(x, node.param("value"), Spec(shape, x.dtype))
+        return const(x, builder.nodes[node].param("value"), Spec(shape, x.dtype))
     if not _static(start, step, shape, x.shape) or 0 in shape:
         return None
     if name == "slice":
-        (inner,) = _args(x)
-        first, by = node.param("start"), node.param("step")
-        if not _static(first, by):
-            return None
-        return cut(inner, [a + b * s for a, b, s in zip(first, by, start, strict=True)], shape,
-                   [b * s for b, s in zip(by, step, strict=True)])  # fmt: skip
-    if name == "concatenate":
-        return _of_joined(x, node, start, step, shape)
-    if name == "embed":
-        return _of_padded(x, node, start, step, shape)
-    if name == "add":
-        return _of_sum(x, start, step, shape)
-    return None
+        return _of_part(x, start, step, shape)
+    if name not in RULES:
+        return None
+    return (yield from RULES[name](x, start, step, shape))
 
 
-def _of_joined(x: Value, node, start, step, shape) -> Value | None:
-    axis, low = node.param("axis"), 0
-    first, last = start[axis], start[axis] + step[axis] * (shape[axis] - 1)
-    for piece in _args(x):
-        high = low + piece.shape[axis]
-        if low <= min(first, last) and max(first, last) < high:
-            moved = [s - low if a == axis else s for a, s in enumerate(start)]
-            inner = taken(piece, moved, step, shape)
-            return cut(piece, moved, shape, step) if inner is None else inner
-        low = high
-    return None
+def _deeper(x: Value, start, step, shape) -> Looking:
+    """A part of x, from what it is made of if that can be told."""
+    found = yield Question(x.id, tuple(start), step, shape)
+    return cut(x, start, shape, step) if found is None else found
 
 
-def _of_padded(x: Value, node, start, step, shape) -> Value | None:
+def _of_part(x: Value, start, step, shape) -> Value | None:
+    (inner,) = _args(x)
+    first, by = _source(x).param("start"), _source(x).param("step")
+    if not _static(first, by):
+        return None
+    return cut(inner, [a + b * s for a, b, s in zip(first, by, start, strict=True)], shape,
+               [b * s for b, s in zip(by, step, strict=True)])  # fmt: skip
+
+
+def _of_joined(x: Value, start, step, shape) -> Looking:
+    node = _source(x)
+    axis, ends = node.param("axis"), _ends(x)
+    one, other = start[axis], start[axis] + step[axis] * (shape[axis] - 1)
+    k = bisect.bisect_right(ends, min(one, other))
+    if k == len(ends) or max(one, other) >= ends[k]:
+        return None
+    low = ends[k - 1] if k else 0
+    moved = [s - low if a == axis else s for a, s in enumerate(start)]
+    return (yield from _deeper(type(x)(x.builder, node.args[k]), moved, step, shape))
+
+
+def _ends(x: Value) -> list[int]:
+    """Where each piece of a joined array ends."""
+    known = x.builder.answers
+    key = ("ends", x.id)
+    if key not in known:
+        node, nodes = _source(x), x.builder.nodes
+        sizes = (nodes[a].spec.shape[node.param("axis")] for a in node.args)
+        known[key] = list(itertools.accumulate(sizes))
+    return known[key]
+
+
+def _of_padded(x: Value, start, step, shape) -> Looking:
     """Of an array within zeros: a part of it, or zeros."""
     (inner,) = _args(x)
-    begin = node.param("start")
-    if any(s != 1 for s in node.param("step")) or not _static(begin, inner.shape):
+    begin = _source(x).param("start")
+    if any(s != 1 for s in _source(x).param("step")) or not _static(begin, inner.shape):
         return None
     moved = []
     for s, by, n, b, size in zip(start, step, shape, begin, inner.shape, strict=True):
@@ -77,21 +134,22 @@ def _of_padded(x: Value, node, start, step, shape) -> Value | None:
         if low < 0 or high >= size:
             return None
         moved.append(first)
-    deeper = taken(inner, moved, step, shape)
-    return cut(inner, moved, shape, step) if deeper is None else deeper
+    return (yield from _deeper(inner, moved, step, shape))
 
 
-def _of_sum(x: Value, start, step, shape) -> Value | None:
+def _of_sum(x: Value, start, step, shape) -> Looking:
     """Of a sum in which one side is padding there: of the other side alone."""
     sides = _args(x)
     for side, other in (sides, sides[::-1]):
         if _source(side).op.name not in ("embed", "add"):
             continue
-        found = taken(side, start, step, shape)
+        found = yield Question(side.id, start, step, shape)
         if found is not None and _is_padding(found):
-            rest = taken(other, start, step, shape)
-            return cut(other, start, shape, step) if rest is None else rest
+            return (yield from _deeper(other, start, step, shape))
     return None
+
+
+RULES = {"concatenate": _of_joined, "embed": _of_padded, "add": _of_sum}
 
 
 def _is_padding(x: Value) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from graphad import status
 from graphad.emit.kernel import code_of
-from graphad.runtime import executor as x
+from graphad.runtime import layout
 
 
 class Operand(NamedTuple):
@@ -31,15 +32,15 @@ def source_of(inputs: tuple[Operand, ...], outputs: tuple[Operand, ...]) -> str:
         f"def entry({', '.join(['image', *arguments])}):",
         "    frame = open_frame(image)",
         "    if frame == 0:",
-        f"        fail({x.NO_MEMORY})",
+        f"        fail({status.NO_MEMORY})",
     ]
-    at = x.HEADER
+    at = layout.HEADER
     for name, o in zip(arguments, inputs, strict=True):
         put = "put_scalar" if o.rank < 0 else "put_array"
         lines.append(f"    {put}(frame, {at}, {name})")
-        at += x.INPUT_FIELDS + 4 * max(o.rank, 0)
+        at += layout.input_words(max(o.rank, 0))
     lines += [
-        f"    status = run(frame, {x.PREPARE})",
+        f"    status = run(frame, {layout.PREPARE})",
         "    if status != 0:",
         "        close_frame(frame)",
         "        fail(status)",
@@ -48,16 +49,18 @@ def source_of(inputs: tuple[Operand, ...], outputs: tuple[Operand, ...]) -> str:
         if o.rank < 0:
             lines.append(f"    put_own(frame, {at})")
         else:
-            dims = "".join(f"field(frame, {at + 4 + a}), " for a in range(o.rank))
+            dims = "".join(
+                f"field(frame, {at + layout.OUTPUT_FIELDS + a}), " for a in range(o.rank)
+            )
             lines.append(f"    {name} = np.empty(({dims}), np.{dtype_name(o.code)})")
             lines.append(f"    put_address(frame, {at}, {name})")
-        at += 4 + max(o.rank, 0)
-    lines.append(f"    status = run(frame, {x.EXECUTE})")
-    at = x.HEADER + sum(x.INPUT_FIELDS + 4 * max(o.rank, 0) for o in inputs)
+        at += layout.output_words(max(o.rank, 0))
+    lines.append(f"    status = run(frame, {layout.EXECUTE})")
+    at = layout.HEADER + sum(layout.input_words(max(o.rank, 0)) for o in inputs)
     for name, o in zip(results, outputs, strict=True):
         if o.rank < 0:
-            lines.append(f"    {name} = get_{o.code}(frame, {at + 3})")
-        at += 4 + max(o.rank, 0)
+            lines.append(f"    {name} = get_{o.code}(frame, {at + layout.BITS})")
+        at += layout.output_words(max(o.rank, 0))
     lines += ["    close_frame(frame)", "    if status != 0:", "        fail(status)"]
     lines.append(f"    return {', '.join(results)}" if results else "    return None")
     return "\n".join(lines) + "\n"

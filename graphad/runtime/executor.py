@@ -1,7 +1,6 @@
 """The executor: compiled once, it prepares a call's frame and walks the schedule.
 
-A program is an `image`, an array of 64-bit integers; each call works on a copy, its `frame`, so
-that calls are reentrant. `image.py` writes images; the layout of the header is here.
+Calls are reentrant: each works on a frame of its own. What is where in it is said in `layout.py`.
 """
 
 from __future__ import annotations
@@ -9,47 +8,47 @@ from __future__ import annotations
 from graphad.emit.kernel import SPLIT_WORK
 from graphad.emit.source import REGISTERS, KernelSource, quick
 from graphad.lower.strips import MOST_SUMMED
-
-LENGTH = 0  # slots of the frame
-EXECUTE, PREPARE, LAYOUT = 1, 2, 3  # addresses; LAYOUT is 0 when all dims are static
-INPUTS_AT, INPUTS = 4, 5
-RELOCATIONS_AT, RELOCATIONS = 6, 7
-STEPS_AT, STEPS = 8, 9
-ARENA_BYTES, ARENA = 10, 11
-SYMBOLS_AT = 12
-SELF, IMAGE, POOL = 13, 14, 15  # POOL, in the image: an arena kept for the next call
-FAILED = 16  # the step that failed
-FINISH = 17  # address
-CAPTURED_AT, CAPTURED = 18, 19  # records as the inputs' own, filled in the image
-THREADS = 20  # at most so many for one kernel
-TEAM = 21  # address of the threads, see team.py
-RUN = 22  # address of the function that runs some of the steps
-HEADER = 23
-SHARE = 3  # slot of the team: the function that shares a loop
-
-# An input: address, rank, item size, bits (of a scalar, or the address of a packed copy),
-# then rank times shape, strides, kind of check, value to check.
-INPUT_FIELDS = 4
-EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a known symbol
-RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
-STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be split), grain
+from graphad.runtime.layout import (
+    ADDRESS,
+    ARENA,
+    ARENA_BYTES,
+    BIND,
+    BITS,
+    CAPTURED,
+    CAPTURED_AT,
+    EQUAL,
+    FAILED,
+    IMAGE,
+    INPUT_FIELDS,
+    INPUTS,
+    INPUTS_AT,
+    ITEM,
+    LAYOUT,
+    POOL,
+    RANK,
+    RELOCATION_FIELDS,
+    RELOCATIONS,
+    RELOCATIONS_AT,
+    RUN,
+    SHARE,
+    STEP_FIELDS,
+    STEPS,
+    STEPS_AT,
+    SYMBOLS_AT,
+    TEAM,
+    THREADS,
+)
+from graphad.status import BAD_SHAPE, NO_MEMORY, NOTED
 
 # Work is counted in steps of about a tenth of a nanosecond. Waking a thread and moving its data to
 # another core costs some tens of µs: a loop is shared when there is SPLIT_WORK for each.
-
-NOTED = 256  # added to a status once the step that it comes from is written down
-BAD_SHAPE, BAD_INDEX, NO_MEMORY, BAD_SLICE = 2, 1, 3, 4
-SINGULAR, NOT_POSITIVE, NOT_CONVERGED = 5, 6, 7  # of linear algebra, see emit/lapack.py
-FOREIGN = 8  # a foreign function raised
-BAD_WEIGHT, NO_WEIGHT, TOO_FEW = 9, 10, 11  # of draws, see emit/sampling.py
-NOT_REAL = 12  # of functions of matrices
 
 PREPARE_SOURCE = quick(f"""\
 def kernel(table, start, stop):
     at = integer(table, {INPUTS_AT})
     symbols = integer(table, {SYMBOLS_AT})
     for k in range(integer(table, {INPUTS})):
-        rank = integer(table, at + 1)
+        rank = integer(table, at + {RANK})
         shape = at + {INPUT_FIELDS}
         for a in range(rank):
             size = integer(table, shape + a)
@@ -72,8 +71,8 @@ def kernel(table, start, stop):
         at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
         count = integer(table, {CAPTURED} if group else {INPUTS})
         for k in range(count):
-            rank = integer(table, at + 1)
-            item = integer(table, at + 2)
+            rank = integer(table, at + {RANK})
+            item = integer(table, at + {ITEM})
             shape = at + {INPUT_FIELDS}
             expected = item
             straight = True
@@ -87,8 +86,8 @@ def kernel(table, start, stop):
                 packed = allocate(expected)
                 if packed == 0:
                     return {NO_MEMORY}
-                put(table, at + 3, packed)
-                address = integer(table, at)
+                put(table, at + {BITS}, packed)
+                address = integer(table, at + {ADDRESS})
                 last = shape + rank - 1
                 width = integer(table, last)
                 step = integer(table, last + rank)
@@ -109,7 +108,7 @@ def kernel(table, start, stop):
                             copy_bytes(to, source, item)
                             source += step
                             to += item
-                put(table, at, packed)
+                put(table, at + {ADDRESS}, packed)
             at = shape + 4 * rank
     need = integer(table, {ARENA_BYTES})
     if need > 0:
@@ -160,7 +159,7 @@ def kernel(table, start, stop):
                              grain)
         if status != 0:
             if status < {NOTED}:
-                put(integer(table, {IMAGE}), {FAILED}, k)
+                put(table, {FAILED}, k)
                 status = status + {NOTED}
             break
         at += {STEP_FIELDS}
@@ -175,9 +174,9 @@ def kernel(table, start, stop):
         at = integer(table, {CAPTURED_AT} if group else {INPUTS_AT})
         count = integer(table, {CAPTURED} if group else {INPUTS})
         for k in range(count):
-            rank = integer(table, at + 1)
-            if rank > 0 and integer(table, at + 3) != 0:
-                release(integer(table, at + 3))
+            rank = integer(table, at + {RANK})
+            if rank > 0 and integer(table, at + {BITS}) != 0:
+                release(integer(table, at + {BITS}))
             at = at + {INPUT_FIELDS} + 4 * rank
     arena = integer(table, {ARENA})
     if arena != 0:

@@ -12,8 +12,8 @@ from graphad.emit.routines import declare
 from graphad.emit.source import Facts, KernelSource
 from graphad.errors import TraceError
 from graphad.lower.program import Routine
-from graphad.runtime.executor import FOREIGN
 from graphad.spec import is_static, size_of
+from graphad.status import FOREIGN
 
 _KEPT: list[Any] = []  # what Numba compiled lives as long as the process
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad import status as codes
 from graphad.errors import (
     NOWHERE,
     GraphIndexError,
@@ -16,35 +17,34 @@ from graphad.errors import (
 )
 from graphad.graph import Graph
 from graphad.lower.scalar_linalg import NAMES as WRITTEN_OUT
-from graphad.runtime import executor
 
 LINALG = {
-    executor.SINGULAR: ("Singular matrix", "check the matrix, or np.linalg.lstsq and pinv"),
-    executor.NOT_POSITIVE: (
+    codes.SINGULAR: ("Singular matrix", "check the matrix, or np.linalg.lstsq and pinv"),
+    codes.NOT_POSITIVE: (
         "Matrix is not positive definite",
         "add a small multiple of the identity",
     ),
-    executor.NOT_CONVERGED: (
+    codes.NOT_CONVERGED: (
         "the iteration did not converge",
         "look for nan and inf in the matrix",
     ),
-    executor.NOT_REAL: (
+    codes.NOT_REAL: (
         "an eigenvalue is negative, and the result complex",
         "a matrix without eigenvalues on the negative real axis",
     ),
 }
 WEIGHTS = {
-    executor.BAD_WEIGHT: (
+    codes.BAD_WEIGHT: (
         "a log-weight is nan or +inf",
         "numbers, or -inf for what is impossible",
         "look for where it comes from: np.isnan(logits).any()",
     ),
-    executor.NO_WEIGHT: (
+    codes.NO_WEIGHT: (
         "every log-weight is -inf: nothing is possible",
         "at least one finite log-weight in each row",
         "leave something possible, or draw only for the rows that have it",
     ),
-    executor.TOO_FEW: (
+    codes.TOO_FEW: (
         "more draws without replacement than there are non-zero weights",
         "num_samples non-zero weights in each row, or more",
         "fewer num_samples, or replace=True",
@@ -65,11 +65,11 @@ def _routines(graph: Graph):
 
 def error_of(status: int, region, lowered, leaves) -> Exception:
     """The error of a call in which a region came to this status."""
-    if status == executor.BAD_INDEX:
+    if status == codes.BAD_INDEX:
         return _index_error(region)
-    if status == executor.NO_MEMORY:
+    if status == codes.NO_MEMORY:
         return MemoryError(f"graphad: no memory for a call of {lowered.name}")
-    if status == executor.FOREIGN:
+    if status == codes.FOREIGN:
         return RuntimeError(explain(region.param("callee").name, "the foreign function raised",
                                     where=region.where, fix="call it by itself"))  # fmt: skip
     if status in WEIGHTS:
@@ -98,7 +98,7 @@ def _shape_error(status: int, lowered, leaves) -> ShapeError:
     """The error of symbolic dims that do not fit this call."""
     program: Any = lowered.program
     wanted = [str(program.buffers[b].spec) for b in program.inputs]
-    if status == executor.BAD_SLICE:
+    if status == codes.BAD_SLICE:
         problem, fix = "a slice reaches over the end of a symbolic dim", "pass longer arrays"
     else:
         problem = "sizes that the function needs to be equal differ, or a fixed one does"

@@ -3,16 +3,16 @@
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphad.emit.target import Target
-from graphad.runtime import executor as x
+from graphad.runtime import layout
 from graphad.runtime.instructions import I64, STORED, declared
 from graphad.runtime.primitives import call_kernel
+from graphad.status import IN_NJIT
 
 NUMBA_TYPES = {
     "f8": types.float64, "f4": types.float32, "i8": types.int64, "i4": types.int32,
@@ -55,7 +55,7 @@ def open_frame(typingctx, image):
 
     def codegen(context, builder, sig, args):
         pointer = ir.IntType(8).as_pointer()
-        length = builder.load(_slot(builder, args[0], x.LENGTH))
+        length = builder.load(_slot(builder, args[0], layout.LENGTH))
         size = builder.mul(length, ir.Constant(I64, 8))
         malloc = declared(builder, "malloc", pointer, [I64])
         frame = builder.ptrtoint(builder.call(malloc, [size]), I64)
@@ -63,7 +63,7 @@ def open_frame(typingctx, image):
             copy = declared(builder, "memcpy", pointer, [pointer, pointer, I64])
             places = [builder.inttoptr(a, pointer) for a in (frame, args[0])]
             builder.call(copy, [*places, size])
-            builder.store(frame, _slot(builder, frame, x.SELF))
+            builder.store(frame, _slot(builder, frame, layout.SELF))
         return frame
 
     return types.int64(types.int64), codegen
@@ -80,7 +80,7 @@ def close_frame(typingctx, frame):
     """Give back what the call used."""
 
     def codegen(context, builder, sig, args):
-        _run(builder, args[0], x.FINISH)
+        _run(builder, args[0], layout.FINISH)
         pointer = ir.IntType(8).as_pointer()
         free = declared(builder, "free", ir.VoidType(), [pointer])
         builder.call(free, [builder.inttoptr(args[0], pointer)])
@@ -99,32 +99,17 @@ def run(typingctx, frame, function):
     return types.int64(types.int64, types.int64), codegen
 
 
-@njit(inline="never")
-def fail(status):
-    """Raise the error of a status."""
-    if status == 1:
-        raise IndexError("graphad: an index is out of bounds")
-    if status == 2:
-        raise ValueError("graphad: an argument has another shape than the compiled one")
-    if status == 3:
-        raise MemoryError("graphad: no memory for a call")
-    if status == 5:
-        raise np.linalg.LinAlgError("Singular matrix")
-    if status == 6:
-        raise np.linalg.LinAlgError("Matrix is not positive definite")
-    if status == 7:
-        raise np.linalg.LinAlgError("the iteration did not converge")
-    if status == 8:
-        raise RuntimeError("graphad: a foreign function raised")
-    if status == 9:
-        raise ValueError("graphad.random: a log-weight is nan or +inf")
-    if status == 10:
-        raise ValueError("graphad.random: every log-weight of a row is -inf")
-    if status == 11:
-        raise ValueError("graphad.random: more draws without replacement than non-zero weights")
-    if status == 12:
-        raise np.linalg.LinAlgError("an eigenvalue is negative, and the result complex")
-    raise ValueError("graphad: a slice reaches over the end of a symbolic dim")
+def _fail_source() -> str:
+    """Numba compiles no table of exceptions: a test for each."""
+    lines = ["def fail(status):"]
+    for code, (_, text) in IN_NJIT.items():
+        lines += [f"    if status == {code}:", f"        raise error_{code}({text!r})"]
+    return "\n".join([*lines, '    raise RuntimeError("graphad: an unknown status")'])
+
+
+_space = {f"error_{code}": kind for code, (kind, _) in IN_NJIT.items()}
+exec(_fail_source(), _space)
+fail = njit(inline="never")(_space["fail"])  # raises the error of a status
 
 
 @intrinsic
@@ -165,7 +150,7 @@ def put_array(typingctx, frame, at, array):
         shape = cgutils.unpack_tuple(builder, made.shape, kind.ndim)
         strides = cgutils.unpack_tuple(builder, made.strides, kind.ndim)
         for k, value in enumerate([*shape, *strides]):
-            _set(builder, args[0], args[1], x.INPUT_FIELDS + k, value)
+            _set(builder, args[0], args[1], layout.INPUT_FIELDS + k, value)
         return context.get_dummy_value()
 
     if not isinstance(array, types.Array):
@@ -193,7 +178,7 @@ def put_scalar(typingctx, frame, at, value):
 
     def codegen(context, builder, sig, args):
         table = builder.inttoptr(args[0], I64.as_pointer())
-        place = builder.gep(table, [builder.add(args[1], ir.Constant(I64, 3))])
+        place = builder.gep(table, [builder.add(args[1], ir.Constant(I64, layout.BITS))])
         data = args[2]
         if sig.args[2] == types.boolean:
             data = builder.zext(data, ir.IntType(8))
@@ -209,7 +194,7 @@ def put_own(typingctx, frame, at):
     """A scalar result lives in its own record."""
 
     def codegen(context, builder, sig, args):
-        place = _slot(builder, args[0], builder.add(args[1], ir.Constant(I64, 3)))
+        place = _slot(builder, args[0], builder.add(args[1], ir.Constant(I64, layout.BITS)))
         _set(builder, args[0], args[1], 0, builder.ptrtoint(place, I64))
         return context.get_dummy_value()
 

@@ -11,17 +11,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphad import status
 from graphad.emit.kernel import SPLIT_WORK, Inner, Kernel
 from graphad.emit.source import KernelSource, quick
 from graphad.emit.target import host
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
-from graphad.runtime import products
+from graphad.runtime import layout, products
 from graphad.runtime.build import build, code_of, cores, kernel_address
 from graphad.runtime.places import Place, later, room
 from graphad.runtime.products import strips_memory
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim, size_of
+
+NO_STEP = 1 << 40  # until one has failed
+EXECUTORS = (layout.PREPARE, layout.EXECUTE, layout.RUN, layout.FINISH)
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +50,7 @@ class Image:
     inputs_at: list[int]
     outputs_at: list[int]
     alive: tuple = ()
-    layout: KernelSource | None = None
+    sizes: KernelSource | None = None  # the kernel that writes what depends on symbolic dims
     releases: bool = True  # whether calls are long enough to let other Python threads run
     regions: list[Any] = field(default_factory=list)  # of each step
 
@@ -55,18 +59,18 @@ class Image:
         """Where the image is in memory."""
         return self.data.ctypes.data
 
-    def __del__(self, pool_at=x.POOL, free=_free):  # when Python ends, the module's names are gone
+    def __del__(self, pool_at=layout.POOL, free=_free):  # the module's names may be gone
         pool = int(self.data[pool_at])
         if pool:
             free(pool)
 
 
 class Writer:
-    """Grows an image; values that are Dims are written by a layout kernel at the call."""
+    """Grows an image; values that are Dims are written by a kernel at the call."""
 
     def __init__(self, program: Program, most_threads: int = 1):
         self.most_threads = most_threads
-        self.data: list[int] = [0] * x.HEADER
+        self.data: list[int] = [0] * layout.HEADER
         self.computed: list[tuple[int, Any]] = []
         self.relocations: list[tuple[int, int, Any]] = []
         self.symbols = {s: i for i, s in enumerate(program.symbols)}
@@ -91,19 +95,19 @@ class Writer:
 
     def _check(self, dim, known):
         if not isinstance(dim, Dim):
-            return x.EQUAL, dim
+            return layout.EQUAL, dim
         name = dim.terms[0][0][0] if dim.terms[0][0] else ""
         if dim == Dim.symbol(name):
-            kind = x.SAME if name in known else x.BIND
+            kind = layout.SAME if name in known else layout.BIND
             known.add(name)
             return kind, self.symbols[name]
-        return x.EQUAL, dim
+        return layout.EQUAL, dim
 
     def inputs(self, scope: Scope) -> list[int]:
         """The records of the inputs."""
         places, known = [], set()
-        self.data[x.INPUTS_AT] = len(self.data)
-        self.data[x.INPUTS] = len(scope.program.inputs)
+        self.data[layout.INPUTS_AT] = len(self.data)
+        self.data[layout.INPUTS] = len(scope.program.inputs)
         for b in scope.program.inputs:
             spec = scope.program.buffers[b].spec
             places.append(self.put(0))
@@ -130,7 +134,7 @@ class Writer:
 
     def captured(self, scope: Scope) -> None:
         """Addresses of captured arrays, which are read at each call."""
-        self.data[x.CAPTURED_AT] = len(self.data)
+        self.data[layout.CAPTURED_AT] = len(self.data)
         for b in scope.program.buffers:
             if b.kind == "captured":
                 array = scope.program.captured[b.index]
@@ -139,7 +143,7 @@ class Writer:
                 for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
                     self.put(value)
                 self.data += [0] * (2 * array.ndim)
-                self.data[x.CAPTURED] += 1
+                self.data[layout.CAPTURED] += 1
 
     def address_of(self, source: KernelSource, keep: bool) -> int:
         """Where a kernel is, as long as the image is there."""
@@ -185,14 +189,14 @@ class Scope:
         `start`; where they end."""
         program, own = self.program, self.writer.relocations
         for b, offset in program.offsets.items():
-            self.places[b] = Place(x.ARENA, start + offset, own)
+            self.places[b] = Place(layout.ARENA, start + offset, own)
         total = start + program.arena_bytes
         for size, buffers in program.slots:
             for b in buffers:
-                self.places[b] = Place(x.ARENA, total, own)
+                self.places[b] = Place(layout.ARENA, total, own)
             total = total + room(size)
         for k, size in enumerate(scratch_of(self.kernels)):
-            self.places[-1 - k] = Place(x.ARENA, total, own)
+            self.places[-1 - k] = Place(layout.ARENA, total, own)
             total = total + room(size)
         self.end = total
         return total
@@ -262,7 +266,7 @@ class Scope:
         w = self.writer
         index = w.follow(self.places[region.index])
         table = len(w.data)
-        w.follow(Place(x.SELF, 0, w.relocations))
+        w.follow(Place(layout.SELF, 0, w.relocations))
         w.put(index)
         w.put(len(scopes))
         for scope in scopes:
@@ -274,11 +278,11 @@ class Scope:
         buffers = self.program.buffers
         start = self.end
         index = w.put(0)
-        at_index = Place(x.SELF, 8 * index, w.relocations)
+        at_index = Place(layout.SELF, 8 * index, w.relocations)
         places, carries = [at_index], []
         for first, last in zip(region.starts, region.lasts, strict=True):
             size = buffers[last].bytes
-            spare = Place(x.ARENA, start, w.relocations)
+            spare = Place(layout.ARENA, start, w.relocations)
             start = start + room(size)
             cursors = w.put(0), w.put(0)
             ends = [w.follow(p) for p in (self.places[last], spare, self.places[first])]
@@ -303,7 +307,7 @@ class Scope:
                 scope.places.update(zip(program.outputs, outs, strict=True))
             else:
                 answer = w.put(0)
-                place = Place(x.SELF, 8 * answer, w.relocations)
+                place = Place(layout.SELF, 8 * answer, w.relocations)
                 scope.places[program.outputs[0]] = place
             self._finish(scope)
             scopes.append(scope)
@@ -317,7 +321,7 @@ class Scope:
             for value in (v for entry in entries for v in entry):
                 w.put(value)
         table = len(w.data)
-        w.follow(Place(x.SELF, 0, w.relocations))
+        w.follow(Place(layout.SELF, 0, w.relocations))
         for value in (region.length, count, int(region.reverse), index):
             w.put(value)
         w.group_at(scopes[0].group)
@@ -394,15 +398,15 @@ def make_image(
     w = Writer(program, threads)
     w.alive += built
     if shared:
-        w.data[x.THREADS], w.data[x.TEAM] = threads, team_address(products)
+        w.data[layout.THREADS], w.data[layout.TEAM] = threads, team_address(products)
     scope = Scope(w, program, kernels, keep)
     inputs_at, outputs_at = w.inputs(scope), w.outputs(scope)
-    w.data[x.SYMBOLS_AT] = len(w.data)
+    w.data[layout.SYMBOLS_AT] = len(w.data)
     w.data += [0] * len(w.symbols)
     w.arena_bytes = scope.arena(0)
     w.captured(scope)
     scope.steps()
-    w.set(x.ARENA_BYTES, w.arena_bytes)
+    w.set(layout.ARENA_BYTES, w.arena_bytes)
     return _finish(w, inputs_at, outputs_at, keep)
 
 
@@ -437,7 +441,8 @@ def rooms_of(program: Program, kernels: list) -> list:
 
 
 def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
-    w.data[x.STEPS_AT], w.data[x.STEPS] = len(w.data), len(w.groups[0])
+    w.data[layout.STEPS_AT], w.data[layout.STEPS] = len(w.data), len(w.groups[0])
+    w.data[layout.FAILED] = NO_STEP
     starts, regions = [], []
     for group in w.groups:
         starts.append(len(regions))
@@ -447,24 +452,25 @@ def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
                 w.put(value)
     for slot, group in w.group_ends:
         w.data[slot], w.data[slot + 1] = starts[group], starts[group] + len(w.groups[group])
-    w.data[x.RELOCATIONS_AT], w.data[x.RELOCATIONS] = len(w.data), len(w.relocations)
+    w.data[layout.RELOCATIONS_AT], w.data[layout.RELOCATIONS] = len(w.data), len(w.relocations)
     for entry in w.relocations:
         for value in entry:
             w.put(value)
-    w.data[x.PREPARE], w.data[x.EXECUTE], w.data[x.RUN], w.data[x.FINISH] = _addresses()
-    layout = None
+    for at, address in zip(EXECUTORS, _addresses(), strict=True):
+        w.data[at] = address
+    sizes = None
     if w.computed or w.checks:
-        layout = layout_source(w)
-        w.data[x.LAYOUT] = w.address_of(layout, keep)
-    w.data[x.LENGTH] = len(w.data)
+        sizes = sizes_source(w)
+        w.data[layout.LAYOUT] = w.address_of(sizes, keep)
+    w.data[layout.LENGTH] = len(w.data)
     data = np.array(w.data, np.int64)
-    data[x.IMAGE] = data.ctypes.data
-    return Image(data, inputs_at, outputs_at, tuple(w.alive), layout, regions=regions)
+    data[layout.IMAGE] = data.ctypes.data
+    return Image(data, inputs_at, outputs_at, tuple(w.alive), sizes, regions=regions)
 
 
-def layout_source(w: Writer) -> KernelSource:
+def sizes_source(w: Writer) -> KernelSource:
     """The kernel that writes what depends on symbolic dims into a frame."""
-    first = w.data[x.SYMBOLS_AT]
+    first = w.data[layout.SYMBOLS_AT]
     names = {s: f"d{i}" for s, i in w.symbols.items()}
     lines = ["def kernel(table, start, stop):"]
     lines += [f"    {names[s]} = integer(table, {first + i})" for s, i in w.symbols.items()]
@@ -472,14 +478,14 @@ def layout_source(w: Writer) -> KernelSource:
     for need, size in checks:
         a, b = dim_source(need, names), dim_source(size, names)
         lines.append(f"    if ({b} < 0) | (({a} < 0) & ({b} > 0)):")
-        lines.append(f"        return {x.BAD_SLICE}")
+        lines.append(f"        return {status.BAD_SLICE}")
     for at, dim in w.computed:
         lines.append(f"    put(table, {at}, {dim_source(dim, names)})")
     return quick("\n".join(lines) + "\n    return 0\n")
 
 
 def dim_source(dim, names) -> str:
-    """A dim as integer arithmetic on the layout kernel's variables."""
+    """A dim as integer arithmetic on the variables of `sizes_source`."""
     if not isinstance(dim, Dim):
         return str(dim)
     return " + ".join("*".join([str(v), *(names[s] for s in k)]) for k, v in dim.terms)

@@ -9,6 +9,7 @@ from graphad.lower.memory import aligned
 from graphad.lower.program import Product, Strips
 from graphad.lower.strips import sums_rows
 from graphad.runtime import executor as x
+from graphad.runtime import layout
 from graphad.runtime.build import kernel_address
 from graphad.runtime.functions import blas_threads, lapack_address
 from graphad.runtime.places import Place, later
@@ -51,7 +52,7 @@ def _product_table(scope, region, kind, place_of, chunk=0):
         if k in operands:
             place_of(operands[k])
         else:
-            w.follow(Place(x.SELF, 8 * next(scalars), w.relocations))
+            w.follow(Place(layout.SELF, 8 * next(scalars), w.relocations))
     a_step, b_step, c_step = (s * item for s in region.steps)
     if kind == x.BY_PRODUCT:
         units = (b_step, a_step, c_step)
@@ -77,15 +78,15 @@ def held(scope, address: int, table: int, rows) -> tuple[int, int]:
     own = len(w.data)
     for value in (*calls, w.most_threads, rows, address):
         w.put(value)
-    w.follow(Place(x.SELF, 8 * table, w.relocations))
+    w.follow(Place(layout.SELF, 8 * table, w.relocations))
     return kernel_address(x.HELD_SOURCE), own
 
 
 def strips(scope, region, kernel) -> None:
     """The tables of the regions, and what of them is different for each strip and thread."""
     w, (kernels,), program = scope.writer, kernel.programs, region.program
-    rooms, places = max(w.data[x.THREADS], 1), strips_memory(region)
-    parts = {k: Place(x.ARENA, scope.end + at, w.relocations) for k, at in places.items()
+    rooms, places = max(w.data[layout.THREADS], 1), strips_memory(region)
+    parts = {k: Place(layout.ARENA, scope.end + at, w.relocations) for k, at in places.items()
              if k >= 0}  # fmt: skip
     start, own, steps, work = len(w.data), [], [], 0
     for k, (inner, its) in enumerate(zip(program.regions, kernels, strict=True)):
@@ -116,7 +117,7 @@ def _strips_step(scope, region, steps, own, start, rooms, first, work):
     w = scope.writer
     words = len(w.data) - start
     room_bytes = aligned(8 * words) + region.program.arena_bytes
-    memory = Place(x.ARENA, scope.end + first, w.relocations)
+    memory = Place(layout.ARENA, scope.end + first, w.relocations)
     w.arena_bytes = later(w.arena_bytes, scope.end + first + rooms * room_bytes)
     lists = []
     for entries in (steps, own):
@@ -127,7 +128,7 @@ def _strips_step(scope, region, steps, own, start, rooms, first, work):
     w.data += [0] * rooms
 
     def own_address(slot):
-        w.follow(Place(x.SELF, 8 * slot, w.relocations))
+        w.follow(Place(layout.SELF, 8 * slot, w.relocations))
 
     table = len(w.data)
     own_address(start)

@@ -69,8 +69,7 @@ def specialised(function, specs: list[Spec]):
             fix="ga.function(f) without device=, or a call from Python",
         )  # fmt: skip
 
-    tree = (tuple(pytree.LEAF for _ in specs), (), ())
-    prepared = function._prepare((tree, tuple(specs)), tree, specs)
+    prepared = function._prepare(tuple(pytree.LEAF for _ in specs), specs)
     compiled = prepared.compiled
     inner = numba.njit(nogil=True, error_model="numpy")(
         python_entry(compiled.inputs, compiled.outputs)

@@ -13,23 +13,6 @@ from graphad.spec import Spec, check_dtype, same_dim
 from graphad.trace.tensor import Tensor
 
 
-class Static:
-    """A static argument's place in a call's structure; equal values share a compilation."""
-
-    def __init__(self, value):
-        self.value = value
-
-    def __eq__(self, other):
-        return (
-            isinstance(other, Static)
-            and type(self.value) is type(other.value)
-            and (self.value == other.value)
-        )
-
-    def __hash__(self):
-        return hash(self.value)
-
-
 def defined_at(f) -> Where | None:
     """Where a Python function is written."""
     code = getattr(f, "__code__", None)
@@ -75,6 +58,8 @@ def prepare(operation: str, x, device: str = "cpu") -> tuple[Any, Spec]:
         if x.ndim == 0:
             x = x[()]
             return x, Spec((), check_dtype(x.dtype, operation))
+        if not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
         check_dtype(x.dtype, operation)
         if not x.flags.aligned:
             x = np.array(x)
@@ -82,7 +67,8 @@ def prepare(operation: str, x, device: str = "cpu") -> tuple[Any, Spec]:
     if cls is float or cls is int or cls is bool:
         return x, Spec((), np.dtype(cls), weak=True)
     if isinstance(x, np.generic):
-        return x, Spec((), check_dtype(x.dtype, operation))
+        kind = x.dtype.newbyteorder("=").type
+        return (x if cls is kind else kind(x)), Spec((), check_dtype(np.dtype(kind), operation))
     if isinstance(x, Tensor):
         return x, x.spec
     there = described(x) if device == "cuda" else None
@@ -90,6 +76,9 @@ def prepare(operation: str, x, device: str = "cpu") -> tuple[Any, Spec]:
         return there, Spec(there.shape, check_dtype(there.dtype, operation))
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
         return prepare(operation, np.asarray(x).view(np.ndarray))
+    if isinstance(x, (float, int)):  # of a class of the user's
+        kind = float if isinstance(x, float) else int
+        return kind(x), Spec((), np.dtype(kind), weak=True)
     if isinstance(x, complex):
         check_dtype("c16", operation)
     raise DTypeError(
