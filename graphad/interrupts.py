@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from graphad.timings import elsewhere
+
 T = TypeVar("T")
 
 
@@ -29,7 +31,8 @@ def undisturbed(work: Callable[[threading.Event], T]) -> T:
         run()
     else:
         try:
-            thread.join()
+            with elsewhere():
+                thread.join()
         except BaseException:
             gone.set()
             raise

@@ -31,13 +31,10 @@ def again(work):
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform with fork")
 
 
-def run(script, **environment):
-    env = {**os.environ, **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", BEGIN + script], env=env, capture_output=True, text=True
-    )
+def run(script, quiet=True):
+    done = subprocess.run([sys.executable, "-c", BEGIN + script], capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
-    assert not done.stderr, done.stderr
+    assert not (quiet and done.stderr), done.stderr
     return done.stdout
 
 
@@ -100,7 +97,7 @@ def runs():
 for work in (compiles, traces, runs):
     again(work)
 bad = []
-for k in range(24):
+for k in range(10):
     time.sleep(0.011)
     child = os.fork()
     if child == 0:
@@ -164,8 +161,8 @@ atexit.register(lambda: print(float(ga.grad(lambda x: np.sum(x * x) * c, wrt=0)(
     assert float(out) == pytest.approx(2.0)
 
 
-@pytest.mark.skipif(not hasattr(os, "setitimer") and sys.platform == "win32", reason="timers")
+@pytest.mark.skipif(sys.platform == "win32", reason="timers of POSIX")
 def test_interrupts_leave_nothing_half_made():
-    run(
-        f"sys.path.insert(0, {HERE!r})\nimport interrupts_soak\nassert sum(interrupts_soak.run(150)) >= 150"
-    )
+    script = "interrupts_soak\nassert sum(interrupts_soak.run(150)) >= 150"
+    # Python says so where one comes while an object is freed.
+    run(f"sys.path.insert(0, {HERE!r})\nimport {script}", quiet=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,16 @@ MOST_TOGETHER = 16  # objects of a library: one costs a third of one alone, but 
 MOST_LIBRARIES = 20_000  # of an engine, which keeps some hundred bytes of each for ever
 JIT_LINK = platform.machine().lower() in ("x86_64", "amd64", "arm64", "aarch64")
 
-_GONE: list[Any] = []  # libraries that nobody uses any more, until the next one is made
+_TRACKERS: dict[Any, Any] = {}  # by a reference to a library: what unloads it
+_GONE: list[Any] = []  # references to libraries that nobody uses; the next one to come unloads them
 _NUMBERS = itertools.count()
 _ENGINE: list[Any] = []  # the engine, and how many libraries it has had
+
+
+class _Library:
+    """What all code of a library refers to."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Code:
@@ -25,27 +33,16 @@ class Code:
 
     __slots__ = ("__weakref__", "_library", "address")
 
-    def __init__(self, address: int, library: Any):
+    def __init__(self, address: int, library: object):
         self.address, self._library = address, library
-
-
-class _Library:
-    """It is unloaded when the next one is made: who drops it may be in the midst of anything."""
-
-    __slots__ = ("tracker",)
-
-    def __init__(self, tracker: Any):
-        self.tracker = tracker
-
-    def __del__(self, gone=_GONE):
-        gone.append(self.tracker)
 
 
 def link(objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, Code]:
     """The functions of these objects, by their symbols; `imports`: addresses of what they call
     beside the C library's. One thread at a time may link."""
     with timed("link"):
-        _GONE.clear()
+        while _GONE:
+            del _TRACKERS[_GONE.pop()]
         found: dict[str, Code] = {}
         symbols = list(objects)
         for k in range(0, len(symbols), MOST_TOGETHER):
@@ -55,15 +52,17 @@ def link(objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, 
 
 
 def _linked(objects: Mapping[str, bytes], imports: Mapping[str, int]) -> dict[str, Code]:
-    library = llvm.JITLibraryBuilder().add_current_process()
+    builder = llvm.JITLibraryBuilder().add_current_process()
     for symbol, address in imports.items():
-        library.import_symbol(symbol, address)
+        builder.import_symbol(symbol, address)
         llvm.add_symbol(symbol, address)  # for code of Numba's, which may call it, too
     for symbol, code in objects.items():
-        library.add_object_img(code).export_symbol(symbol)
-    tracker = library.link(_engine(), f"graphad {next(_NUMBERS)}")
-    kept = _Library(tracker)
-    return {symbol: Code(tracker[symbol], kept) for symbol in objects}
+        builder.add_object_img(code).export_symbol(symbol)
+    tracker = builder.link(_engine(), f"graphad {next(_NUMBERS)}")
+    library = _Library()
+    # No Python code runs when it goes: whoever drops it may be in the midst of anything.
+    _TRACKERS[weakref.ref(library, _GONE.append)] = tracker
+    return {symbol: Code(tracker[symbol], library) for symbol in objects}
 
 
 def _engine() -> Any:
