@@ -11,12 +11,12 @@ import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, TraceError, Where, user_line
+from graphad.forks import lazy
 from graphad.op import Op, find
 from graphad.spec import Dim, Spec
 
@@ -116,7 +116,7 @@ class Graph:
     def __getitem__(self, node_id: int) -> Node:
         return self.nodes[node_id]
 
-    @cached_property
+    @lazy
     def users(self) -> list[list[int]]:
         """For each node the ids of the nodes that read it, with repeats."""
         found: list[list[int]] = [[] for _ in self.nodes]
@@ -125,7 +125,7 @@ class Graph:
                 found[a].append(node.id)
         return found
 
-    @cached_property
+    @lazy
     def uses(self) -> list[int]:
         """How often each node is used, as an output too."""
         found = [len(u) for u in self.users]

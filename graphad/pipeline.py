@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
+from graphad.forks import lazy
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
@@ -49,10 +49,10 @@ from graphad.runtime import (
     external,  # noqa: F401 - declares its routine
     gate,
 )
-from graphad.runtime.build import llvm_of
 from graphad.runtime.failures import error_of
 from graphad.runtime.gate_source import TUPLE
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
+from graphad.runtime.machine_code import llvm_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -157,12 +157,12 @@ class Lowered:
     ours: bool = False  # graphad's own function: errors name the line of the call
     stages: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @lazy
     def graph(self) -> Graph:
         """The simplified graph."""
         return run_passes(GRAPH_PASSES, self.traced, self.stages.__setitem__)
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """The fused program with its memory plan."""
         return lowered(self.graph, self.stages.__setitem__, self.device)
@@ -172,7 +172,7 @@ class Lowered:
         """What kernels are for."""
         return CUDA if self.device == "cuda" else host()
 
-    @cached_property
+    @lazy
     def kernels(self) -> Kernels:
         """One kernel a region, those of its programs if it has some; None for library calls."""
         with timed("emit"):
@@ -265,7 +265,7 @@ class Compiled:
         region = regions[step] if step < len(regions) else None  # or none has run
         return error_of(status, region, self.lowered, leaves)
 
-    @cached_property
+    @lazy
     def _gates(self) -> dict[bool, Any]:
         """Native functions: one makes the results, one is given them."""
         types = [np.ndarray if s.ndim else s.dtype.type for s in self.inputs]
@@ -276,7 +276,7 @@ class Compiled:
             table.add(self.plan(types, TUPLE, given=arrays if given else 0))
         return found
 
-    @cached_property
+    @lazy
     def may_refuse(self) -> bool:
         """Whether a call may fail by the values of its arguments after it wrote results."""
         return any(getattr(r, "name", "") in REFUSING for r in self.image.regions)
