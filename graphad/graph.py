@@ -11,12 +11,12 @@ import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, TraceError, Where, user_line
+from graphad.forks import lazy
 from graphad.op import Op, find
 from graphad.spec import Dim, Spec
 
@@ -116,7 +116,7 @@ class Graph:
     def __getitem__(self, node_id: int) -> Node:
         return self.nodes[node_id]
 
-    @cached_property
+    @lazy
     def users(self) -> list[list[int]]:
         """For each node the ids of the nodes that read it, with repeats."""
         found: list[list[int]] = [[] for _ in self.nodes]
@@ -125,7 +125,7 @@ class Graph:
                 found[a].append(node.id)
         return found
 
-    @cached_property
+    @lazy
     def uses(self) -> list[int]:
         """How often each node is used, as an output too."""
         found = [len(u) for u in self.users]
@@ -221,7 +221,12 @@ class Builder:
             op = find(op)
         args = tuple(args)
         items = tuple(sorted(params.items()))
-        key = (op.name, args, _keyed(items), spec if op.family in ("source", "control") else None)
+        key = (
+            op.name,
+            args,
+            _keyed(items) if items else (),
+            spec if op.family in ("source", "control") else None,
+        )
         found = self._found.get(key)
         if found is not None:
             return found
@@ -234,7 +239,8 @@ class Builder:
                 fix="return it from the function instead of storing it outside",
             )
         where = self._where or user_line()
-        inferred = op.infer([self.nodes[a].spec for a in args], params)
+        nodes = self.nodes
+        inferred = op.infer([nodes[a].spec for a in args], params)
         node = Node(len(self.nodes), op, args, items, spec if inferred is None else inferred, where)
         self.nodes.append(node)
         self._found[key] = node.id
@@ -317,8 +323,11 @@ class Builder:
 
 def _keyed(value):
     """A dict key that tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan again."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value
     if isinstance(value, tuple):
-        return tuple(map(_keyed, value))
+        return tuple([_keyed(v) for v in value])
     if isinstance(value, (bool, int, float)):
         return (type(value).__name__, repr(value))
     return value

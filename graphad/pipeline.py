@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
+from graphad.forks import lazy
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
@@ -49,10 +49,10 @@ from graphad.runtime import (
     external,  # noqa: F401 - declares its routine
     gate,
 )
-from graphad.runtime.build import llvm_of
 from graphad.runtime.failures import error_of
 from graphad.runtime.gate_source import TUPLE
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
+from graphad.runtime.machine_code import llvm_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -96,17 +96,21 @@ EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
+def passes_of(graph: Graph, device: str = "cpu") -> tuple[Pass, ...]:
+    """The passes that a simplified graph goes by."""
+    if takes(graph):
+        return SMALL_PASSES
+    if takes_each(graph):
+        return EACH_PASSES
+    if device != "cpu":
+        return DEVICE_PASSES
+    return LONG_PASSES if takes_long(graph) else LARGE_PASSES
+
+
 def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
             device: str = "cpu") -> Program:  # fmt: skip
     """The program of a simplified graph."""
-    passes = LARGE_PASSES if device == "cpu" else DEVICE_PASSES
-    if takes(graph):
-        passes = SMALL_PASSES
-    elif takes_each(graph):
-        passes = EACH_PASSES
-    elif device == "cpu" and takes_long(graph):
-        passes = LONG_PASSES
-    return run_passes(passes, graph, watch)
+    return run_passes(passes_of(graph, device), graph, watch)
 
 
 def lower_inside(program: Program, device: str) -> Program:
@@ -153,12 +157,12 @@ class Lowered:
     ours: bool = False  # graphad's own function: errors name the line of the call
     stages: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @lazy
     def graph(self) -> Graph:
         """The simplified graph."""
         return run_passes(GRAPH_PASSES, self.traced, self.stages.__setitem__)
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """The fused program with its memory plan."""
         return lowered(self.graph, self.stages.__setitem__, self.device)
@@ -168,7 +172,7 @@ class Lowered:
         """What kernels are for."""
         return CUDA if self.device == "cuda" else host()
 
-    @cached_property
+    @lazy
     def kernels(self) -> Kernels:
         """One kernel a region, those of its programs if it has some; None for library calls."""
         with timed("emit"):
@@ -261,7 +265,7 @@ class Compiled:
         region = regions[step] if step < len(regions) else None  # or none has run
         return error_of(status, region, self.lowered, leaves)
 
-    @cached_property
+    @lazy
     def _gates(self) -> dict[bool, Any]:
         """Native functions: one makes the results, one is given them."""
         types = [np.ndarray if s.ndim else s.dtype.type for s in self.inputs]
@@ -272,7 +276,7 @@ class Compiled:
             table.add(self.plan(types, TUPLE, given=arrays if given else 0))
         return found
 
-    @cached_property
+    @lazy
     def may_refuse(self) -> bool:
         """Whether a call may fail by the values of its arguments after it wrote results."""
         return any(getattr(r, "name", "") in REFUSING for r in self.image.regions)

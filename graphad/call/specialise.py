@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from graphad.call.parameters import Parameters, Structure
+from graphad.forks import Lock
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Spec
 from graphad.timings import timed
@@ -31,7 +31,7 @@ class Specialisations:
     def __init__(self, f, parameters: Parameters, options: dict[str, Any]):
         self.f, self.parameters, self.options = f, parameters, options
         self.known: dict[tuple[Structure, tuple[Spec, ...]], Specialisation] = {}
-        self.lock = threading.RLock()
+        self.lock = Lock()
 
     def find(self, structure: Structure, specs) -> Specialisation | None:
         """One that is compiled already."""
@@ -40,7 +40,7 @@ class Specialisations:
 
     def compiled(self, structure: Structure, specs) -> Specialisation:
         """One with machine code."""
-        with self.lock:
+        with self.lock.own:
             made = self.traced(structure, specs)
             if made.compiled is None:
                 made.compiled = made.lowered.compile()
@@ -49,7 +49,7 @@ class Specialisations:
     def traced(self, structure: Structure, specs) -> Specialisation:
         """One with a graph."""
         key = (structure, tuple(specs))
-        with self.lock:
+        with self.lock.own:
             found = self.known.get(key)
             if found is None:
                 found = self._trace(structure, specs)

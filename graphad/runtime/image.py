@@ -18,7 +18,7 @@ from graphad.emit.target import host
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import layout, products
-from graphad.runtime.build import build, cores, kernel_address
+from graphad.runtime.build import build, code_of, cores, kernel_address
 from graphad.runtime.places import Place, later, room
 from graphad.runtime.products import strips_memory
 from graphad.runtime.team import TEAM_SOURCES, team_address
@@ -145,6 +145,12 @@ class Writer:
                 self.data += [0] * (2 * array.ndim)
                 self.data[layout.CAPTURED] += 1
 
+    def address_of(self, source: KernelSource, keep: bool) -> int:
+        """Where a kernel is, as long as the image is there."""
+        code = code_of(source, keep)
+        self.alive.append(code)
+        return code.address
+
     def follow(self, place: Place, more=0) -> int:
         """A new slot with an address in a buffer."""
         slot = self.put(0)
@@ -207,7 +213,7 @@ class Scope:
                 getattr(self, f"_{type(region).__name__.lower()}")(region, kernel)
 
     def step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1, address=0):
-        address = address or kernel_address(source, self.keep)
+        address = address or self.writer.address_of(source, self.keep)
         step = StepAt(address, table, stop, work, grain, region)
         self.writer.groups[self.group].append(step)
 
@@ -222,7 +228,7 @@ class Scope:
         for value in integers:
             self.writer.put(value)
         if blas is not None:
-            address = address or kernel_address(source, self.keep)
+            address = address or self.writer.address_of(source, self.keep)
             address, table = products.held(self, address, table, blas)
         self.step(source, table, region, stop, work, grain, address)
 
@@ -388,8 +394,9 @@ def make_image(
     kinds = {type(region) for region in all_regions(program)}
     sources += [source for kind, source in OF_REGIONS.items() if kind in kinds]
     held = [x.HELD_SOURCE] if any(k.blas is not None for k in ours) else []
-    build([*sources, *held, *(TEAM_SOURCES if shared else ())], keep)
+    built = build([*sources, *held, *(TEAM_SOURCES if shared else ())], keep)
     w = Writer(program, threads)
+    w.alive += built
     if shared:
         w.data[layout.THREADS], w.data[layout.TEAM] = threads, team_address(products)
     scope = Scope(w, program, kernels, keep)
@@ -454,7 +461,7 @@ def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
     sizes = None
     if w.computed or w.checks:
         sizes = sizes_source(w)
-        w.data[layout.LAYOUT] = kernel_address(sizes, keep)
+        w.data[layout.LAYOUT] = w.address_of(sizes, keep)
     w.data[layout.LENGTH] = len(w.data)
     data = np.array(w.data, np.int64)
     data[layout.IMAGE] = data.ctypes.data

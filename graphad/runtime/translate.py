@@ -23,6 +23,7 @@ from graphad.emit.target import Module, Target
 from graphad.lower.order import BLOCK
 from graphad.runtime.analysis import plain_names, vector_loops, with_loop_options
 from graphad.runtime.instructions import HELD, I64, counted, declared, number
+from graphad.runtime.parsing import definition_of
 from graphad.runtime.primitives import WORDS, Primitive, scopes
 
 LITERAL = "literal"
@@ -44,8 +45,7 @@ class UnknownWord(Exception):
 
 def translate(source: KernelSource, name: str, target: Target) -> str:
     """The LLVM module of the one function in this source, which is called `name` there."""
-    definition = ast.parse(source.code).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    definition = definition_of(source.code)
     module = Module(target)
     scopes(module, own=bool(source.calls("write_")))
     plain = plain_names(definition)
@@ -59,8 +59,7 @@ def translate(source: KernelSource, name: str, target: Target) -> str:
 
 def inlined(module, source: str, name: str, known: dict[str, Primitive]) -> Primitive:
     """The function of a source in a module, as a word; `known` are further words that it calls."""
-    definition = ast.parse(source).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    definition = definition_of(source)
     function = append(module, definition, name, plain_names(definition), {}, (), known)
     function.linkage = "internal"
     function.attributes.add("alwaysinline")
