@@ -224,7 +224,12 @@ class Builder:
             op = find(op)
         args = tuple(args)
         items = tuple(sorted(params.items()))
-        key = (op.name, args, _keyed(items), spec if op.family in ("source", "control") else None)
+        key = (
+            op.name,
+            args,
+            _keyed(items) if items else (),
+            spec if op.family in ("source", "control") else None,
+        )
         found = self._found.get(key)
         if found is not None:
             return found
@@ -237,7 +242,8 @@ class Builder:
                 fix="return it from the function instead of storing it outside",
             )
         where = self._where or user_line()
-        inferred = op.infer([self.nodes[a].spec for a in args], params)
+        nodes = self.nodes
+        inferred = op.infer([nodes[a].spec for a in args], params)
         node = Node(len(self.nodes), op, args, items, spec if inferred is None else inferred, where)
         self.nodes.append(node)
         self._found[key] = node.id
@@ -322,8 +328,11 @@ class Builder:
 
 def _keyed(value):
     """A dict key that tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan again."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value
     if isinstance(value, tuple):
-        return tuple(map(_keyed, value))
+        return tuple([_keyed(v) for v in value])
     if isinstance(value, (bool, int, float)):
         return (type(value).__name__, repr(value))
     return value

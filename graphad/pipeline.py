@@ -96,17 +96,21 @@ EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
+def passes_of(graph: Graph, device: str = "cpu") -> tuple[Pass, ...]:
+    """The passes that a simplified graph goes by."""
+    if takes(graph):
+        return SMALL_PASSES
+    if takes_each(graph):
+        return EACH_PASSES
+    if device != "cpu":
+        return DEVICE_PASSES
+    return LONG_PASSES if takes_long(graph) else LARGE_PASSES
+
+
 def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
             device: str = "cpu") -> Program:  # fmt: skip
     """The program of a simplified graph."""
-    passes = LARGE_PASSES if device == "cpu" else DEVICE_PASSES
-    if takes(graph):
-        passes = SMALL_PASSES
-    elif takes_each(graph):
-        passes = EACH_PASSES
-    elif device == "cpu" and takes_long(graph):
-        passes = LONG_PASSES
-    return run_passes(passes, graph, watch)
+    return run_passes(passes_of(graph, device), graph, watch)
 
 
 def lower_inside(program: Program, device: str) -> Program:

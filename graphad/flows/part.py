@@ -30,7 +30,7 @@ class Part:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        KINDS[cls.__name__] = cls
+        KINDS[kind_of(cls)] = cls
         ga.register_pytree(cls, _flattened, lambda extra, values: _rebuilt(cls, extra, values))
 
     def _set(self, **fields):
@@ -55,6 +55,12 @@ class Part:
         fields = [(n, self.__dict__.get(n)) for n in (*self.settings, *self.children)]
         shown = [f"{n.lstrip('_')}={_shown(v)}" for n, v in fields if v is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def save(self, path, functions=None):
+        """Write to a file: see `graphad.flows.storage.save`."""
+        from graphad.flows.storage import save
+
+        save(self, path, functions)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -83,6 +89,16 @@ class Part:
                     fix="an array of the shape that .params has",
                 )  # fmt: skip
         return _replaced(self, "", {**known, **params})
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is graphad's, whose fields are known."""
+    return cls.__module__.startswith("graphad.")
+
+
+def kind_of(cls: type) -> str:
+    """The name of a class in files; those of others have their module's before it."""
+    return cls.__name__ if is_own(cls) else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _shown(value) -> str:

@@ -103,12 +103,6 @@ class TransformedDistribution(Distribution):
 
         return fit(self, x, **options)
 
-    def save(self, path, functions=None):
-        """Write to a file: see `graphad.flows.storage.save`."""
-        from graphad.flows.storage import save
-
-        save(self, path, functions)
-
     def plot(self, **options):
         """Draw the density of 1 or 2 dimensions: see `graphad.flows.picture.plot`."""
         from graphad.flows.picture import plot

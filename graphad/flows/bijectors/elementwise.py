@@ -41,7 +41,6 @@ class Elementwise(Bijector):
 
     children = ("parameters",)
     settings = ("f", "domain", "given_inverse", "meaning")
-    derived = ("meaning",)
 
     def __init__(self, f: Any, params=(), domain=(-math.inf, math.inf), inverse=None):
         from graphad.flows import symbolic  # brings sympy
@@ -53,13 +52,6 @@ class Elementwise(Bijector):
         self._set(f=f, domain=(first, last), given_inverse=inverse, meaning=meaning,
                   parameters=tuple(as_parameter("Elementwise", p) for p in params))  # fmt: skip
         check_monotone(f, self.parameters, self.domain)
-
-    def _loaded(self):
-        from graphad.flows import symbolic
-
-        f = getattr(self.f, "expression", self.f)
-        meaning = symbolic.meaning_of(f, self.parameters, self.domain, self.given_inverse)
-        self._set(meaning=meaning)
 
     @property
     def event_shape(self):
