@@ -1,4 +1,4 @@
-"""What keeps an array's memory where it is for code that has its address, or tells that it moved."""
+"""For code that has the address of an array: what keeps its memory there, and tells if it moved."""
 
 from __future__ import annotations
 
