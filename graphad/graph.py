@@ -17,6 +17,7 @@ import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, TraceError, Where, user_line
 from graphad.forks import lazy
+from graphad.holding import holds
 from graphad.op import Op, find
 from graphad.spec import Dim, Spec
 
@@ -103,6 +104,7 @@ class Graph:
     outputs: tuple[int, ...]
     tags: tuple[tuple[str, int], ...] = ()
     captured: tuple[Any, ...] = field(default=(), compare=False)
+    held: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # their memory, in place
 
     def __str__(self):
         names = {n: t for t, n in self.tags}
@@ -205,6 +207,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.inputs: list[int] = []
         self.captured: list[Any] = []
+        self._held: list[Any] = []
         self.tags: dict[str, int] = {}
         self.repeated_tags: set[str] = set()
         self.open = True
@@ -274,6 +277,7 @@ class Builder:
         if index is None:
             index = self._captured_at[id(array)] = len(self.captured)
             self.captured.append(array)
+            self._held += holds(array)
         return self.add("captured", (), spec, index=index)
 
     def token(self) -> int:
@@ -318,7 +322,8 @@ class Builder:
         )
         tags = tuple((t, new[n]) for t, n in named if n in new)
         inputs = tuple(new[i] for i in self.inputs)
-        return Graph(nodes, inputs, tuple(new[o] for o in outputs), tags, tuple(self.captured))
+        kept = tuple(self.captured), tuple(self._held)
+        return Graph(nodes, inputs, tuple(new[o] for o in outputs), tags, *kept)
 
 
 def _keyed(value):

@@ -17,7 +17,7 @@ from graphad.runtime.linker import Code, link
 from graphad.runtime.machine_code import LLVM, compiled, initialise, symbol_of, text_of
 from graphad.timings import timed
 
-MOST_RECENT = 1024  # kernels that stay in memory when nobody uses them any more
+MOST_RECENT = 512  # kernels that stay in memory when nobody uses them any more
 
 
 @dataclass

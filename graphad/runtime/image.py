@@ -15,6 +15,7 @@ from graphad import status
 from graphad.emit.kernel import SPLIT_WORK, Inner, Kernel
 from graphad.emit.source import KernelSource, quick
 from graphad.emit.target import host
+from graphad.holding import holds, watched
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import layout, products
@@ -135,15 +136,19 @@ class Writer:
     def captured(self, scope: Scope) -> None:
         """Addresses of captured arrays, which are read at each call."""
         self.data[layout.CAPTURED_AT] = len(self.data)
+        watching: list[tuple[int, int]] = []
         for b in scope.program.buffers:
             if b.kind == "captured":
                 array = scope.program.captured[b.index]
-                self.alive.append(array)
+                self.alive += holds(array)
+                watching += watched(array, b.spec.shape)
                 scope.places[b.id] = Place(self.put(array.ctypes.data), 0, self.relocations)
                 for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
                     self.put(value)
                 self.data += [0] * (2 * array.ndim)
                 self.data[layout.CAPTURED] += 1
+        self.data[layout.WATCHED_AT], self.data[layout.WATCHED] = len(self.data), len(watching)
+        self.data += [word for pair in watching for word in pair]
 
     def address_of(self, source: KernelSource, keep: bool) -> int:
         """Where a kernel is, as long as the image is there."""

@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 from graphad.timings import timed
 
 MOST_TOGETHER = 16  # objects of a library: one costs a third of one alone, but they go together
-MOST_LIBRARIES = 20_000  # of an engine, which keeps some hundred bytes of each for ever
+MOST_LIBRARIES = 256  # of an engine, which keeps nine kilobytes of each as long as it is there
 JIT_LINK = platform.machine().lower() in ("x86_64", "amd64", "arm64", "aarch64")
 
 _TRACKERS: dict[Any, Any] = {}  # by a reference to a library: what unloads it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -96,18 +96,25 @@ def optimised(source: KernelSource, text: str, target: Target, context=None) -> 
         with timed("LLVM parse"):
             module = opened.enter_context(_parsed(source, text, context))
             linked = opened.enter_context(_parsed(source, rest, context)) if rest else None
-        run = _unlocked("LLVMPY_RunNewModulePassManager")
         with timed("LLVM passes"), _machine(target) as machine:
             builder, passes = _passes(source, machine)
-            run(passes, module, builder)
+            _run(passes, module, builder)
             if linked is not None:
                 module.link_in(linked)
             if linked is not None or "graphad_rare_" in text:  # vector forms that are called now
                 passes = llvm.create_new_module_pass_manager()
                 passes.add_always_inliner_pass()
-                run(passes, module, builder)
+                _run(passes, module, builder)
         opened.pop_all()
     return module
+
+
+def _run(passes: Any, module: Any, builder: Any) -> None:
+    """Run passes, which are then used up; llvmlite forgets to free them."""
+    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+    with suppress(AttributeError):  # a version that frees them itself, when they are closed
+        ffi.lib.LLVMPY_DisposeNewModulePassManger(passes)
+        passes.detach()
 
 
 def _parsed(source: KernelSource, text: str, context) -> Any:
