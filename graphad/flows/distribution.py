@@ -101,6 +101,16 @@ class Distribution(Part):
             fix="x, p = d.sample_and_log_prob(key, 10_000); (p - other.log_prob(x)).mean(0)",
         )  # fmt: skip
 
+    def fit(self, x, **options):
+        """Train by maximum likelihood: see `graphad.flows.training.fit`."""
+        from graphad.flows.training import fit
+
+        return fit(self, x, **options)
+
+    def initialised(self, x, context=None):
+        """With the parameters that are set from a batch of data; itself, where there are none."""
+        return self
+
     def _name(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"
 

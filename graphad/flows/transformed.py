@@ -97,12 +97,6 @@ class TransformedDistribution(Distribution):
         """Its parts, and how the log-det is had."""
         return f"base {self.base!r}\n" + self.bijector.explain()
 
-    def fit(self, x, **options):
-        """Train by maximum likelihood: see `graphad.flows.training.fit`."""
-        from graphad.flows.training import fit
-
-        return fit(self, x, **options)
-
     def plot(self, **options):
         """Draw the density of 1 or 2 dimensions: see `graphad.flows.picture.plot`."""
         from graphad.flows.picture import plot

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 import graphad as ga
+from graphad.flows.constraints import POSITIVE
 from graphad.flows.distribution import OfNumbers
 from graphad.flows.normal import Located, shape_together
 from graphad.flows.part import as_parameter, positive
@@ -79,6 +80,7 @@ class StudentT(OfNumbers):
     """
 
     children = ("df", "loc", "scale")
+    constraints = {"df": POSITIVE, "scale": POSITIVE}
 
     def __init__(self, df, loc=0.0, scale=1.0, dtype=None):
         df, loc, scale = (as_parameter("StudentT", p, dtype) for p in (df, loc, scale))

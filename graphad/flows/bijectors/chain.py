@@ -84,11 +84,19 @@ class Chain(Bijector):
         return y, total
 
     def initialised(self, x, context=None):
-        """Each part set from the data as it comes to it, the last part first."""
-        parts = list(self.parts)
-        for k in reversed(range(len(parts))):
-            parts[k], x = parts[k].initialised(x, context)
-        return Chain(parts), x
+        """Each part set from the data as it comes to it, the last part first.
+
+        A part that is used twice is set once, by what comes to its last place.
+        """
+        made: dict[int, Bijector] = {}
+        for part in reversed(self.parts):
+            if id(part) in made:
+                x = made[id(part)].inverse(x, context)
+            else:
+                made[id(part)], x = part.initialised(x, context)
+        if all(made[id(p)] is p for p in self.parts):
+            return self, x
+        return Chain([made[id(p)] for p in self.parts]), x
 
     def _lines(self, indent):
         return [f"{indent}Chain", *[line for p in self.parts for line in p._lines(indent + "  ")]]

@@ -10,6 +10,7 @@ import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.conditioner import MLP, widths
+from graphad.flows.part import places_of, replaced
 from graphad.flows.shapes import together
 
 
@@ -31,7 +32,7 @@ class Conditional(Bijector):
 
     def __init__(self, inner: Bijector, features: int = 0, network=None, key=None,
                  hidden=(64, 64), activation="relu", dtype="float64"):  # fmt: skip
-        count = sum(math.prod(p.shape) for p in inner.params.values())
+        count = sum(math.prod(p.value.shape) for p in places_of(inner, once=False))
         if network is None:
             if key is None or features < 1:
                 raise ShapeError("Conditional", "the network's weights are drawn at random",
@@ -53,12 +54,12 @@ class Conditional(Bijector):
     def _at(self, shifts):
         """The inner bijector with its parameters moved by one row of shifts."""
         made, start = {}, 0
-        for name, value in self.inner.params.items():
+        for name, _, value, _ in places_of(self.inner, once=False):
             size = math.prod(value.shape)
             part = shifts[start : start + size].reshape(tuple(value.shape))
             made[name] = value + part.astype(value.dtype)
             start += size
-        return self.inner.replace(made)
+        return replaced(self.inner, made, once=False)
 
     def _apply(self, x, context, axes, method):
         if context is None:

@@ -51,7 +51,8 @@ class Partial(Bijector):
     def initialised(self, x, context=None):
         """The inner one set from its part of the data."""
         inner, y = self.inner.initialised(x[..., self.start : self.stop], context)
-        return Partial(inner, self._event, self.start, self.stop), self._joined(x, y)
+        made = self if inner is self.inner else Partial(inner, self._event, self.start, self.stop)
+        return made, self._joined(x, y)
 
     def _lines(self, indent):
         return [f"{indent}Partial {self.start}:{self.stop}", *self.inner._lines(indent + "  ")]
