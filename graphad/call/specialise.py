@@ -10,7 +10,8 @@ from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Spec
 from graphad.timings import timed
 from graphad.trace import pytree
-from graphad.trace.guards import clear_errors, no_random_numbers
+from graphad.trace.draws import NoDraws
+from graphad.trace.guards import clear_errors
 from graphad.trace.run import trace
 
 MOST = 2048  # of one function; the oldest half goes when there are more
@@ -60,13 +61,13 @@ class Specialisations:
             return found
 
     def _trace(self, structure: Structure, specs) -> Specialisation:
-        f, parameters = self.f, self.parameters
+        f, parameters, no_draws = self.f, self.parameters, NoDraws(self.f)
 
         def run(tensors):
             args, kwargs = parameters.join(structure, tensors)
             if structure.names is None:
                 parameters.check(args, kwargs)
-            with no_random_numbers(f), clear_errors():
+            with no_draws, clear_errors():
                 return f(*args, **kwargs)
 
         names = parameters.names(structure)

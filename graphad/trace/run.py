@@ -15,6 +15,7 @@ from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
 from graphad.trace import pytree, scipy_names
+from graphad.trace.draws import Again
 from graphad.trace.tensor import Tensor
 
 
@@ -52,8 +53,9 @@ def trace(
 ) -> tuple[Graph, Any]:
     """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
 
-    Where two symbolic dims must be equal the run starts again with one name for both, and where
-    it met a function of SciPy's for the first time, with a name that takes traced values.
+    Where two symbolic dims must be equal the run starts again with one name for both, where it met
+    a function of SciPy's for the first time, with a name that takes traced values, and where random
+    numbers were drawn meanwhile, to see by whom.
     """
     with scipy_names.dispatching():
         return _trace(f, specs, names, where)
@@ -79,6 +81,8 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
         except Unify as found:
             symbol, other = found.pair
             specs = [s.put({symbol: other}) for s in specs]
+            continue
+        except Again:
             continue
         except Exception as error:
             if outer is None and scipy_names.learned(error, lessons):
