@@ -45,6 +45,17 @@ class Bijector(Part):
     def _inverse(self, y, context) -> tuple[Any, Any]:
         raise NotImplementedError
 
+    def _density_inverse(self, y, context) -> tuple[Any, Any, Any]:
+        """(x, log-det, where y is in the image of f), the last None for everywhere.
+
+        Outside, x and the log-det are those of another y, so that gradients are finite.
+        """
+        return (*self._inverse(y, context), None)
+
+    def _held_in_domain(self, x) -> tuple[Any, Any]:
+        """(x with another where f has no value, where it has one or None for everywhere)."""
+        return x, None
+
     def forward(self, x, context=None):
         """y = f(x), for x of shape (..., *event_shape)."""
         return self._call("forward", _forward, x, "event_shape", context)
@@ -111,6 +122,11 @@ _forward_and_log_det = _compiled(
 _inverse_and_log_det = inverse_with_log_det = _compiled(
     "inverse_and_log_det", lambda b, y, context: b._inverse(y, context)
 )
+
+
+def all_over(inside, axes: int):
+    """Whether all are inside, over the last `axes` axes."""
+    return inside.all(axis=tuple(range(-axes, 0))) if axes else inside
 
 
 def event_log_det(log_det, bijector: Bijector, x, event_axes: int):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
-from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.bijector import Bijector, all_over, event_log_det
 from graphad.flows.context import spread
 from graphad.flows.distribution import Distribution
 from graphad.flows.part import as_parameter
+from graphad.flows.refusal import logarithm_of, without_derivative
 from graphad.flows.shapes import over, together
+
+FIX = ("ga.stop_gradient(logits), or the sum over components of weight times the mean of each; "
+       "log_prob has a gradient in the weights")  # fmt: skip
 
 
 class TransformedDistribution(Distribution):
     """The distribution of y = f(x), x drawn from a base: a normalizing flow.
 
-    log p(y) = log p_base(x) + log |det dx/dy|, x = f⁻¹(y).
+    log p(y) = log p_base(x) + log |det dx/dy|, x = f⁻¹(y), and -inf where y is no value of f.
 
     Args:
         base: a distribution of x. Where its event is smaller than the bijector's, batch axes of
@@ -64,9 +69,13 @@ class TransformedDistribution(Distribution):
         return np.dtype(self._dtype) if self._dtype else super().dtype
 
     def _log_prob(self, y, context):
-        x, log_det = self.bijector._inverse(y, self._spread(context))
+        x, log_det, inside = self.bijector._density_inverse(y, self._spread(context))
         axes = len(self.base.event_shape)
-        return self.base._log_prob(x, context) - self._total(-log_det, x, axes)
+        log_p = self.base._log_prob(x, context) - self._total(-log_det, x, axes)
+        if inside is None:
+            return log_p
+        inside = all_over(inside, axes - len(self.bijector.event_shape))
+        return np.where(inside, log_p, -math.inf)
 
     def _spread(self, context):
         """The context beside the bijector's events, which may be smaller than the base's."""
@@ -165,7 +174,8 @@ class Mixture(Distribution):
     """sum_k w_k p_k(x): components are the last batch axis of one distribution.
 
     log p(x) = logsumexp_k(log w_k + log p_k(x)). A draw picks its component by the compiled
-    categorical sampler.
+    categorical sampler; it has derivatives in the components' parameters and none in the weights,
+    which is a DerivativeError.
 
     Args:
         logits: (..., K), log-weights of any scale; or weights= instead.
@@ -220,6 +230,10 @@ class Mixture(Distribution):
         at = len(x.shape) - n
         spread_x = np.expand_dims(x, at)
         each = self.components._log_prob(spread_x, spread(context, 1))
+        weights = logarithm_of(self.logits)
+        if weights is not None:  # by the weights, which may be zero and then still have a slope
+            total = np.log(weights.sum(-1))
+            return ga.special.logsumexp(each, axis=-1, b=weights) - total
         return ga.special.logsumexp(self._log_weights() + each, axis=-1)
 
     def _sample(self, key, shape, context):
@@ -230,4 +244,5 @@ class Mixture(Distribution):
         n = len(self.event_shape)
         at = np.reshape(drawn, (*shape, *(1,) * (n + 1)))
         at = np.broadcast_to(at, (*shape, 1, *self.event_shape))
-        return np.take_along_axis(x, at, axis=len(shape)).reshape((*shape, *self.event_shape))
+        x = np.take_along_axis(x, at, axis=len(shape)).reshape((*shape, *self.event_shape))
+        return without_derivative(x, self.logits, "Mixture.sample", "the weights", FIX)

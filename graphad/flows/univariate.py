@@ -14,7 +14,7 @@ from graphad.flows.part import as_parameter, positive
 
 
 class Uniform(OfNumbers):
-    """Uniform on [low, high): log p = -log(high - low) inside, -inf outside.
+    """Uniform on [low, high]: log p = -log(high - low) inside, -inf outside; draws are below high.
 
     >>> import graphad as ga
     >>> ga.flows.Uniform(0.0, 2.0).log_prob(3.0)
@@ -29,7 +29,7 @@ class Uniform(OfNumbers):
         self._set(low=low, high=high)
 
     def _log_prob(self, x, context):
-        inside = (x >= self.low) & (x < self.high)
+        inside = (x >= self.low) & (x <= self.high)
         inside_or_nan = inside | np.isnan(x)
         return np.where(inside_or_nan, x * 0.0 - np.log(self.high - self.low), -math.inf)
 

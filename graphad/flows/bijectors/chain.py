@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphad.errors import ShapeError
-from graphad.flows.bijector import Bijector, event_log_det, inverse_of
+from graphad.flows.bijector import Bijector, all_over, event_log_det, inverse_of
 from graphad.flows.context import spread
 from graphad.flows.shapes import together
 
@@ -83,6 +83,19 @@ class Chain(Bijector):
             total = log_det if total is None else total + log_det
             y = x
         return y, total
+
+    def _density_inverse(self, y, context):
+        total = inside = None
+        for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
+            more = axes - len(part.event_shape)
+            x, log_det, here = part._density_inverse(y, spread(context, more))
+            log_det = event_log_det(log_det, part, x, axes)
+            total = log_det if total is None else total + log_det
+            if here is not None:
+                here = all_over(here, more)
+                inside = here if inside is None else inside & here
+            y = x
+        return y, total, inside
 
     def initialised(self, x, context=None):
         """Each part set from the data as it comes to it, the last part first.
