@@ -129,8 +129,8 @@ def places_of(part, once: bool = True) -> list[Place]:
             domains = value.constraints
             first = firsts.setdefault(id(value), first) if once else name
         for k, child in items:
-            names = [f"{n}.{k}" if n else k for n in (name, first)]
-            walk(child, *names, domains.get(k))
+            here, one = (f"{n}.{k}" if n else k for n in (name, first))
+            walk(child, here, one, domains.get(k))
 
     walk(part, "", "", None)
     return found
