@@ -28,6 +28,9 @@ from graphad.spec import Spec
 FEWEST = 1000  # nodes of a graph that is kept: fewer are lowered sooner than they are known again
 
 
+Specs = tuple[Spec, ...]
+
+
 class _Unknown(Exception):
     """Something in a graph that has no text of its own."""
 
@@ -73,7 +76,7 @@ def _text(value) -> Any:
     raise _Unknown
 
 
-def load(key: str, graph: Graph) -> tuple[Image, list[Spec], list[Spec]] | None:
+def load(key: str, graph: Graph) -> tuple[Image, Specs, Specs] | None:
     """(the image, specs of inputs and outputs), where it is kept."""
     data = cache.load(key)
     if data is None:
@@ -95,8 +98,11 @@ def load(key: str, graph: Graph) -> tuple[Image, list[Spec], list[Spec]] | None:
     image = finished(w, told["inputs_at"], told["outputs_at"])
     image.written = None
     image.releases, image.refuses = told["releases"], told["refuses"]
-    specs = [[Spec(tuple(s), np.dtype(d)) for s, d in told[name]] for name in ("inputs", "outputs")]
-    return image, *specs
+    inputs, outputs = (
+        tuple([Spec(tuple(shape), np.dtype(code)) for shape, code in told[name]])
+        for name in ("inputs", "outputs")
+    )
+    return image, inputs, outputs
 
 
 def save(key: str, graph: Graph, image: Image, inputs, outputs) -> None:
