@@ -58,6 +58,11 @@ class Part:
         shown = [f"{n.lstrip('_')}={_shown(v)}" for n, v in fields if v is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def context_needs(self) -> frozenset:
+        """Features of a context that its parts take; 'may' or 'must' of what is not known."""
+        found = frozenset() if is_own(type(self)) else frozenset(["may"])
+        return found.union(*[_needs(self.__dict__[n]) for n in self.children])
+
     def save(self, path, functions=None):
         """Write to a file: see `graphad.flows.storage.save`."""
         from graphad.flows.storage import save
@@ -153,6 +158,12 @@ def replaced(part, given: dict[str, Any], once: bool = True) -> Any:
         return tuple(children)
 
     return build(part, "")
+
+
+def _needs(value) -> frozenset:
+    if isinstance(value, Part):
+        return value.context_needs()
+    return frozenset().union(*[_needs(v) for _, v in _items(value) or ()])
 
 
 def is_own(cls: type) -> bool:

@@ -13,11 +13,12 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
+from graphad.flows.bijector import inverse_with_log_det
 from graphad.flows.bijectors.act_norm import ActNorm
 from graphad.flows.bijectors.chain import Chain
 from graphad.flows.constraints import Constraint, constrained, freed
+from graphad.flows.context import checked, lead_with, spread
 from graphad.flows.part import _items, places_of
-from graphad.flows.shapes import as_value
 from graphad.flows.shapes import fit as fits
 
 EVALUATIONS = 50  # of the validation loss in a run
@@ -86,7 +87,7 @@ def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validat
         raise ShapeError(name, "a training has steps, and rows for each",
                          expected="steps >= 0, batch_size >= 1", fix="steps=1000, batch_size=256",
                          got=f"steps={steps}, batch_size={batch_size}")  # fmt: skip
-    given = None if context is None else as_value("context", context).astype(flow.dtype)
+    given = _rows_of(flow, "fit", context, len(x))
     order, batches = ga.random.split(key, 2)
     x, given, held = _held_out(flow, x, given, validation, order)
     run = _Run(flow, x, given, held, batches, min(batch_size, len(x)), clip, trainable)
@@ -111,18 +112,37 @@ def _held_out(flow, x, context, validation, key):
     theirs = None
     if isinstance(validation, tuple) and len(validation) == 2:
         validation, theirs = validation
-        theirs = as_value("validation", theirs).astype(flow.dtype)
     if (theirs is None) != (context is None):
         raise ShapeError("fit", "validation rows and a context go together",
                          expected="validation=(rows, context), or a part such as 0.1",
                          got="only one of them", fix="validation=0.1")  # fmt: skip
-    rows = fits("fit(validation=)", validation, flow.event_shape).astype(flow.dtype)
-    return x, context, (rows, theirs)
+    rows = fits("fit(validation=)", validation, (*flow.batch_shape, *flow.event_shape)).astype(
+        flow.dtype
+    )
+    if not len(rows):
+        raise ShapeError("fit", "there are no validation rows", expected="one or more",
+                         got=str(rows.shape), fix="validation=0.1")  # fmt: skip
+    return x, context, (rows, _rows_of(flow, "fit", theirs, len(rows)))
+
+
+def _rows_of(flow, method: str, context, count: int):
+    """A context for each row of the data."""
+    context = checked(flow, method, context)
+    if context is None:
+        return None
+    name = f"{type(flow).__name__}.{method}"
+    rows = lead_with(name, (count,), context)
+    if rows != (count,):
+        raise ShapeError(name, "the context is one row for each of the data",
+                         expected=f"shape ({count}, {context.shape[-1]})",
+                         got=str(tuple(context.shape)),
+                         fix="context.reshape(len(x), -1)")  # fmt: skip
+    return np.broadcast_to(context, (count, context.shape[-1])).astype(flow.dtype)
 
 
 @ga.function
 def _mean_loss(flow, x, context):
-    return -flow._log_prob(x, context).mean()
+    return -flow._log_prob(x, spread(context, len(flow.batch_shape))).mean()
 
 
 THETA, MEAN, SQUARE, SEEN = range(4)  # rows of the state; the last has the loss and the norm
@@ -157,7 +177,10 @@ class _Run:
         self.judged = x[few], None if context is None else context[few]
         if _has_act_norm(flow):
             first = x[: max(batch_size, 512)]
-            flow = flow.initialised(first, None if context is None else context[: len(first)])
+            flow = flow.initialised(
+                first,
+                None if context is None else spread(context[: len(first)], len(flow.batch_shape)),
+            )
         self.flow = flow
         chosen = _chosen(flow, trainable)
         moved = {p.first: p for p in places_of(flow) if p.first == p.name}
@@ -353,7 +376,7 @@ def first_not_finite(flow, x, context=None) -> str | None:
         return None if finite else f"the log_prob of {type(flow).__name__} is not finite"
     collect("bijector", flow.bijector)
     for name, b in reversed(layers):
-        x, log_det = b.inverse_and_log_det(x, context)
+        x, log_det = inverse_with_log_det(b, x, context)
         for what, value in (("inverse", x), ("log-det", log_det)):
             if not np.isfinite(value).all():
                 return f"the {what} of {name} ({type(b).__name__}) is not finite"

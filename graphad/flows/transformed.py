@@ -9,6 +9,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.context import spread
 from graphad.flows.distribution import Distribution
 from graphad.flows.part import as_parameter
 from graphad.flows.shapes import over, together
@@ -63,29 +64,31 @@ class TransformedDistribution(Distribution):
         return np.dtype(self._dtype) if self._dtype else super().dtype
 
     def _log_prob(self, y, context):
-        x, log_det = self.bijector._inverse(y, context)
+        x, log_det = self.bijector._inverse(y, self._spread(context))
         axes = len(self.base.event_shape)
-        return self.base._log_prob(x, None) - self._total(-log_det, x, axes)
+        return self.base._log_prob(x, context) - self._total(-log_det, x, axes)
+
+    def _spread(self, context):
+        """The context beside the bijector's events, which may be smaller than the base's."""
+        return spread(context, len(self.base.event_shape) - len(self.bijector.event_shape))
 
     def _total(self, log_det, x, axes):
         """The forward log-det, summed over what of the base's event the bijector's lacks."""
         return event_log_det(log_det, self.bijector, x, axes)
 
     def _sample(self, key, shape, context):
-        return self.bijector._forward(self._drawn(key, shape), context)[0]
-
-    def _drawn(self, key, shape):
-        return self.base._sample(key, shape, None)
+        x = self.base._sample(key, shape, context)
+        return self.bijector._forward(x, self._spread(context))[0]
 
     def _sample_and_log_prob(self, key, shape, context):
-        x = self._drawn(key, shape)
-        y, log_det = self.bijector._forward(x, context)
+        x = self.base._sample(key, shape, context)
+        y, log_det = self.bijector._forward(x, self._spread(context))
         axes = len(self.base.event_shape)
-        return y, self.base._log_prob(x, None) - self._total(log_det, x, axes)
+        return y, self.base._log_prob(x, context) - self._total(log_det, x, axes)
 
     def initialised(self, x, context=None) -> TransformedDistribution:
         """The flow with `ActNorm`s set from a batch of data."""
-        bijector, _ = self.bijector.initialised(x, context)
+        bijector, _ = self.bijector.initialised(x, self._spread(context))
         return type(self)._made(self, bijector)
 
     def _made(self, bijector):
@@ -142,11 +145,12 @@ class Independent(Distribution):
         return self.base.dtype
 
     def _log_prob(self, x, context):
-        return over(self.base._log_prob(x, context), self.axes)
+        return over(self.base._log_prob(x, spread(context, self.axes)), self.axes)
 
     def _sample(self, key, shape, context):
         batch = tuple(self.base.batch_shape)
-        return self.base._sample(key, (*shape, *batch[len(batch) - self.axes :]), context)
+        whole = (*shape, *batch[len(batch) - self.axes :])
+        return self.base._sample(key, whole, spread(context, self.axes))
 
     def _entropy(self):
         return over(self.base._entropy(), self.axes)
@@ -214,15 +218,15 @@ class Mixture(Distribution):
     def _log_prob(self, x, context):
         n = len(self.event_shape)
         at = len(x.shape) - n
-        spread = np.expand_dims(x, at)
-        each = self.components._log_prob(spread, context)
+        spread_x = np.expand_dims(x, at)
+        each = self.components._log_prob(spread_x, spread(context, 1))
         return ga.special.logsumexp(self._log_weights() + each, axis=-1)
 
     def _sample(self, key, shape, context):
         which, draws = ga.random.split(key, 2)
         logits = np.broadcast_to(self.logits, (*shape, self.logits.shape[-1]))
         drawn = ga.random.categorical(which, logits)
-        x = self.components._sample(draws, (*shape, self.logits.shape[-1]), context)
+        x = self.components._sample(draws, (*shape, self.logits.shape[-1]), spread(context, 1))
         n = len(self.event_shape)
         at = np.reshape(drawn, (*shape, *(1,) * (n + 1)))
         at = np.broadcast_to(at, (*shape, 1, *self.event_shape))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphad.errors import ShapeError
-from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.bijector import Bijector, event_log_det, inverse_of
+from graphad.flows.context import spread
 from graphad.flows.shapes import together
 
 
@@ -68,7 +69,7 @@ class Chain(Bijector):
     def _forward(self, x, context):
         total = None
         for part, axes in zip(self.parts, self._axes(), strict=True):
-            y, log_det = part._forward(x, context)
+            y, log_det = part._forward(x, spread(context, axes - len(part.event_shape)))
             log_det = event_log_det(log_det, part, x, axes)
             total = log_det if total is None else total + log_det
             x = y
@@ -77,7 +78,7 @@ class Chain(Bijector):
     def _inverse(self, y, context):
         total = None
         for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
-            x, log_det = part._inverse(y, context)
+            x, log_det = part._inverse(y, spread(context, axes - len(part.event_shape)))
             log_det = event_log_det(log_det, part, x, axes)
             total = log_det if total is None else total + log_det
             y = x
@@ -89,11 +90,12 @@ class Chain(Bijector):
         A part that is used twice is set once, by what comes to its last place.
         """
         made: dict[int, Bijector] = {}
-        for part in reversed(self.parts):
+        for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
+            given = spread(context, axes - len(part.event_shape))
             if id(part) in made:
-                x = made[id(part)].inverse(x, context)
+                x = inverse_of(made[id(part)], x, given)
             else:
-                made[id(part)], x = part.initialised(x, context)
+                made[id(part)], x = part.initialised(x, given)
         if all(made[id(p)] is p for p in self.parts):
             return self, x
         return Chain([made[id(p)] for p in self.parts]), x

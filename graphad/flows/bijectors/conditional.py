@@ -10,8 +10,11 @@ import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.conditioner import MLP, widths
+from graphad.flows.context import MUST
 from graphad.flows.part import places_of, replaced
 from graphad.flows.shapes import together
+
+SMALL = 0.1  # of the last layer's first weights: it starts near the inner bijector
 
 
 class Conditional(Bijector):
@@ -39,6 +42,8 @@ class Conditional(Bijector):
                                  expected="features= and key=, or network=", got="neither",
                                  fix="Conditional(inner, 3, key=key)")  # fmt: skip
             network = MLP(key, (features, *widths(hidden), count), activation, dtype)
+            last = [n for n in network.params if n.startswith(f"layers.{len(network.layers) - 1}.")]
+            network = network.replace({n: SMALL * network.params[n] for n in last})
         self._set(inner=inner, network=network)
 
     @property
@@ -51,6 +56,12 @@ class Conditional(Bijector):
         """That of the inner bijector."""
         return self.inner.event_shape_out
 
+    def context_needs(self):
+        """What goes into the network."""
+        if isinstance(self.network, MLP):
+            return frozenset([self.network.layers[0]["weight"].shape[0]])
+        return frozenset([MUST])
+
     def _at(self, shifts):
         """The inner bijector with its parameters moved by one row of shifts."""
         made, start = {}, 0
@@ -62,9 +73,6 @@ class Conditional(Bijector):
         return replaced(self.inner, made, once=False)
 
     def _apply(self, x, context, axes, method):
-        if context is None:
-            raise ShapeError("Conditional", "it needs a context", expected="context=",
-                             got="none", fix="flow.log_prob(x, context=c)")  # fmt: skip
         shifts = self.network(context)
         lead = together(tuple(x.shape)[: len(x.shape) - axes], tuple(shifts.shape[:-1]))
         event = tuple(x.shape)[len(x.shape) - axes :]
