@@ -48,6 +48,7 @@ from graphad.rewrite.sums import join_sums
 from graphad.runtime import (
     external,  # noqa: F401 - declares its routine
     gate,
+    kept,
 )
 from graphad.runtime.failures import error_of
 from graphad.runtime.gate_source import TUPLE
@@ -222,15 +223,29 @@ class Lowered:
 
             on_device: Any = DeviceProgram(self)
             return on_device
-        program = self.program
-        kernels = self.kernels
-        with timed("image"):
-            image = make_image(program, kernels, self.cache, self.parallel)
-        buffers = program.buffers
-        image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
+        options = {"cache": self.cache, "fastmath": self.fastmath, "parallel": self.parallel}
+        with timed("look up the image"):
+            key = kept.key_of(self.traced, options)
+            found = None if key is None else kept.load(key, self.traced)
+        if found is not None:
+            return Compiled(self, *found)
+        image = self.image()
+        buffers, program = self.program.buffers, self.program
         inputs = tuple(buffers[b].spec for b in program.inputs)
         outputs = tuple(buffers[b].spec for b in program.outputs)
+        if key is not None:
+            kept.save(key, self.traced, image, inputs, outputs)
+        image.written = None
         return Compiled(self, image, inputs, outputs)
+
+    def image(self) -> Image:
+        """The image of this program, made anew."""
+        program, kernels = self.program, self.kernels
+        with timed("image"):
+            image = make_image(program, kernels, self.cache, self.parallel)
+        image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
+        image.refuses = any(getattr(r, "name", "") in REFUSING for r in image.regions)
+        return image
 
 
 REFUSING = ("categorical", "alias_table", "distinct")
@@ -261,7 +276,7 @@ class Compiled:
 
     def error(self, status: int, step: int, leaves) -> Exception:
         """The exception of a call in which a step came to a status."""
-        regions = self.image.regions
+        regions = self.regions
         region = regions[step] if step < len(regions) else None  # or none has run
         return error_of(status, region, self.lowered, leaves)
 
@@ -277,9 +292,14 @@ class Compiled:
         return found
 
     @lazy
+    def regions(self) -> list[Any]:
+        """The region of each step; an image from disk does not say."""
+        return self.image.regions or self.lowered.image().regions
+
+    @property
     def may_refuse(self) -> bool:
         """Whether a call may fail by the values of its arguments after it wrote results."""
-        return any(getattr(r, "name", "") in REFUSING for r in self.image.regions)
+        return self.image.refuses
 
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""

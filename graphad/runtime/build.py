@@ -15,6 +15,7 @@ from graphad.runtime import cache, functions
 from graphad.runtime.blocks import is_block_function
 from graphad.runtime.linker import Code, link
 from graphad.runtime.machine_code import LLVM, compiled, initialise, symbol_of, text_of
+from graphad.runtime.places import Address
 from graphad.timings import timed
 
 MOST_RECENT = 512  # kernels that stay in memory when nobody uses them any more
@@ -40,7 +41,7 @@ def kernel_address(source: KernelSource, keep: bool = True) -> int:
     found = _FOREVER.get(name)
     if found is None:
         found = _FOREVER[name] = code_of(source, keep)
-    return found.address
+    return Address(found.address, "kernel", source)
 
 
 def code_of(source: KernelSource, keep: bool = True) -> Code:
