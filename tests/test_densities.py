@@ -184,3 +184,28 @@ def test_splines_are_those_of_the_formula():
         room = 1e-11 * np.exp(-slope) + 1e-11
         assert (np.abs(back - x) <= room * 10).all() and (np.diff(y) > 0).all()
         np.testing.assert_allclose(inverse, -slope, atol=1e-6)
+
+
+def test_parameters_that_no_distribution_has():
+    parameter, weight = ga.errors.ParameterError, ga.errors.WeightError
+    for make, kind, text in (
+        (lambda: flows.Uniform(2.0, 1.0), parameter, "low is not below high"),
+        (lambda: flows.Uniform(0.0, [1.0, np.nan]), parameter, "low is not below high"),
+        (lambda: flows.MultivariateNormalTril(np.zeros(2), -np.eye(2)), parameter, "diagonal"),
+        (lambda: flows.Affine(0.0, [1.0, 0.0]), parameter, "scale of zero"),
+        (
+            lambda: flows.Mixture(weights=[-1.0, 2.0], components=flows.Normal(np.zeros(2))),
+            weight,
+            "negative or nan",
+        ),
+    ):
+        with pytest.raises(kind, match=text):
+            make()
+    categorical = ga.random.Categorical(probs=[0.25, 0.75])
+    np.testing.assert_allclose(categorical.log_prob([-1, 1, 2]), [-np.inf, np.log(0.75), -np.inf])
+    with pytest.raises(ga.errors.DTypeError, match="categories are integers"):
+        categorical.log_prob([0.5])
+    single = flows.Mixture(
+        weights=np.ones(2, "f4"), components=flows.Normal(np.zeros(2, "f4"), dtype="f4")
+    )
+    assert single.log_prob(np.float32(0.0)).dtype == np.float32

@@ -189,6 +189,8 @@ class MultivariateNormalTril(Distribution):
             raise ShapeError(name, "loc and scale_tril do not fit", fix="loc of d elements",
                              expected="loc (..., d) and scale_tril (..., d, d)",
                              got=f"{tuple(loc.shape)} and {shape}")  # fmt: skip
+        if not hasattr(scale_tril, "spec"):
+            positive(name, diagonal=np.diagonal(scale_tril, axis1=-2, axis2=-1))
         self._set(loc=loc, scale_tril=scale_tril)
 
     @property

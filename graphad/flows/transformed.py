@@ -15,6 +15,7 @@ from graphad.flows.distribution import Distribution
 from graphad.flows.part import as_parameter
 from graphad.flows.refusal import logarithm_of, without_derivative
 from graphad.flows.shapes import over, together
+from graphad.random.categorical import log_of
 
 FIX = ("ga.stop_gradient(logits), or the sum over components of weight times the mean of each; "
        "log_prob has a gradient in the weights")  # fmt: skip
@@ -196,8 +197,9 @@ class Mixture(Distribution):
                              got="one of them is missing",
                              fix="Mixture(np.zeros(3), Normal(np.arange(3.0)))")  # fmt: skip
         if weights is not None:
-            with np.errstate(divide="ignore"):
-                logits = np.log(as_parameter("Mixture", weights))
+            weights = as_parameter("Mixture", weights)
+            logits = log_of("Mixture", weights)
+            logits = logits if hasattr(logits, "spec") else logits.astype(weights.dtype)
         logits = as_parameter("Mixture", logits)
         if tuple(logits.shape[-1:]) != tuple(components.batch_shape[-1:]) or not logits.shape:
             raise ShapeError("Mixture", "there is not one weight for each component",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 import graphad as ga
+from graphad.errors import ParameterError
 from graphad.flows.constraints import POSITIVE
 from graphad.flows.distribution import OfNumbers
 from graphad.flows.normal import Located, shape_together
@@ -26,6 +27,10 @@ class Uniform(OfNumbers):
     def __init__(self, low=0.0, high=1.0, dtype=None):
         low, high = (as_parameter("Uniform", p, dtype) for p in (low, high))
         shape_together("Uniform", low=low, high=high)
+        if not (hasattr(low, "spec") or hasattr(high, "spec") or np.all(low < high)):
+            raise ParameterError("Uniform", "low is not below high", expected="low < high",
+                                 got=f"low={low}, high={high}"[:120],
+                                 fix="Uniform(high, low)")  # fmt: skip
         self._set(low=low, high=high)
 
     def _log_prob(self, x, context):
