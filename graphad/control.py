@@ -44,14 +44,15 @@ def like_of(*trees) -> Tensor | None:
 
 
 def eager(run: Callable, key: Callable, *more) -> Function:
-    """The compiled function of a call with plain arrays; kept as long as the user's function."""
+    """The compiled function of a call with plain arrays, `run(key, *arrays)`; kept as long as the
+    user's function, which it does not keep alive itself."""
     try:
-        known = _EAGER.setdefault(key, {})
+        known, own = _EAGER.setdefault(key, {}), weakref.ref(key)
         hash(more)
     except TypeError:
-        return Function(run)
+        return Function(lambda *args: run(key, *args))
     if more not in known:
-        known[more] = Function(run)
+        known[more] = Function(lambda *args: run(own(), *args))
     return known[more]
 
 
@@ -197,7 +198,8 @@ def scan(
     options = (length, reverse, unroll, checkpoint)
     like = like_of(init, xs)
     if like is None:
-        return eager(lambda init, xs: scan(f, init, xs, *options), f, "scan", *options)(init, xs)
+        run = eager(lambda f, init, xs: scan(f, init, xs, *options), f, "scan", *options)
+        return run(init, xs)
     leaves, tree = pytree.flatten(xs)
     values = [lift(like, x, "scan") for x in leaves]
     n = _length(values, length)
@@ -318,7 +320,7 @@ def fori_loop(lower, upper, body: Callable, init):
     """
     like = like_of(lower, upper, init)
     if like is None:
-        run = eager(lambda init: fori_loop(lower, upper, body, init), body, "fori", lower, upper)
+        run = eager(lambda f, init: fori_loop(lower, upper, f, init), body, "fori", lower, upper)
         return run(init)
     first = lift(like, lower, "fori_loop")
     count, length = None, ENDLESS
@@ -349,7 +351,7 @@ def while_loop(condition: Callable, body: Callable, init, max_steps: int | None 
     """
     like = like_of(init)
     if like is None:
-        run = eager(lambda init: while_loop(condition, body, init, max_steps), body, "while",
+        run = eager(lambda f, init: while_loop(condition, f, init, max_steps), body, "while",
                      condition, max_steps)  # fmt: skip
         return run(init)
     length = ENDLESS if max_steps is None else operators.index(max_steps)

@@ -48,7 +48,7 @@ def external(f, derivative: Callable | None = None, result: Any = None) -> Calla
     def call(*args):
         like = like_of(args)
         if like is None:
-            return eager(call, call)(*args)
+            return eager(lambda call, *args: call(*args), call)(*args)
         values = [lift(like, a, callee.name) for a in args]
         shape, dtype = _result(callee, values, result)
         if callee.elementwise:

@@ -11,12 +11,13 @@ import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, TraceError, Where, user_line
+from graphad.forks import lazy
+from graphad.holding import holds
 from graphad.op import Op, find
 from graphad.spec import Dim, Spec
 
@@ -103,6 +104,7 @@ class Graph:
     outputs: tuple[int, ...]
     tags: tuple[tuple[str, int], ...] = ()
     captured: tuple[Any, ...] = field(default=(), compare=False)
+    held: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # their memory, in place
 
     def __str__(self):
         names = {n: t for t, n in self.tags}
@@ -116,7 +118,7 @@ class Graph:
     def __getitem__(self, node_id: int) -> Node:
         return self.nodes[node_id]
 
-    @cached_property
+    @lazy
     def users(self) -> list[list[int]]:
         """For each node the ids of the nodes that read it, with repeats."""
         found: list[list[int]] = [[] for _ in self.nodes]
@@ -125,7 +127,7 @@ class Graph:
                 found[a].append(node.id)
         return found
 
-    @cached_property
+    @lazy
     def uses(self) -> list[int]:
         """How often each node is used, as an output too."""
         found = [len(u) for u in self.users]
@@ -205,6 +207,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.inputs: list[int] = []
         self.captured: list[Any] = []
+        self._held: list[Any] = []
         self.tags: dict[str, int] = {}
         self.repeated_tags: set[str] = set()
         self.open = True
@@ -221,7 +224,12 @@ class Builder:
             op = find(op)
         args = tuple(args)
         items = tuple(sorted(params.items()))
-        key = (op.name, args, _keyed(items), spec if op.family in ("source", "control") else None)
+        key = (
+            op.name,
+            args,
+            _keyed(items) if items else (),
+            spec if op.family in ("source", "control") else None,
+        )
         found = self._found.get(key)
         if found is not None:
             return found
@@ -234,7 +242,8 @@ class Builder:
                 fix="return it from the function instead of storing it outside",
             )
         where = self._where or user_line()
-        inferred = op.infer([self.nodes[a].spec for a in args], params)
+        nodes = self.nodes
+        inferred = op.infer([nodes[a].spec for a in args], params)
         node = Node(len(self.nodes), op, args, items, spec if inferred is None else inferred, where)
         self.nodes.append(node)
         self._found[key] = node.id
@@ -268,6 +277,7 @@ class Builder:
         if index is None:
             index = self._captured_at[id(array)] = len(self.captured)
             self.captured.append(array)
+            self._held += holds(array)
         return self.add("captured", (), spec, index=index)
 
     def token(self) -> int:
@@ -312,13 +322,17 @@ class Builder:
         )
         tags = tuple((t, new[n]) for t, n in named if n in new)
         inputs = tuple(new[i] for i in self.inputs)
-        return Graph(nodes, inputs, tuple(new[o] for o in outputs), tags, tuple(self.captured))
+        kept = tuple(self.captured), tuple(self._held)
+        return Graph(nodes, inputs, tuple(new[o] for o in outputs), tags, *kept)
 
 
 def _keyed(value):
     """A dict key that tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan again."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value
     if isinstance(value, tuple):
-        return tuple(map(_keyed, value))
+        return tuple([_keyed(v) for v in value])
     if isinstance(value, (bool, int, float)):
         return (type(value).__name__, repr(value))
     return value

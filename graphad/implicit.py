@@ -136,7 +136,7 @@ def fixed_point(f: Callable, x0, tolerance: float = 1e-12, max_steps: int = 1000
     """
     like = like_of(x0)
     if like is None:
-        run = eager(lambda x0: fixed_point(f, x0, tolerance, max_steps), f, "fixed", tolerance,
+        run = eager(lambda f, x0: fixed_point(f, x0, tolerance, max_steps), f, "fixed", tolerance,
                      max_steps)  # fmt: skip
         return run(x0)
     start, tree = _start(like, "fixed_point", x0)
@@ -197,9 +197,9 @@ def root(f: Callable, x0=None, bracket=None, tolerance: float = 1e-12, max_steps
     if like is None:
         options = (tolerance, max_steps)
         if bracket is not None:
-            run = eager(lambda b: root(f, None, b, *options), f, "bracket", *options)
+            run = eager(lambda f, b: root(f, None, b, *options), f, "bracket", *options)
             return run(tuple(bracket))
-        return eager(lambda x: root(f, x, None, *options), f, "root", *options)(x0)
+        return eager(lambda f, x: root(f, x, None, *options), f, "root", *options)(x0)
     if bracket is not None:
         return _bracketed(like, f, bracket, tolerance, max_steps)
     start, tree = _start(like, "root", x0)

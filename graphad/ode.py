@@ -81,7 +81,7 @@ def odeint(
     options = {"rtol": rtol, "atol": atol, "max_steps": max_steps, "adjoint": adjoint}
     like = like_of(y0, ts, args)
     if like is None:
-        run = eager(lambda y0, ts, *args: odeint(f, y0, ts, *args, **options), f, "odeint",
+        run = eager(lambda f, y0, ts, *args: odeint(f, y0, ts, *args, **options), f, "odeint",
                      *options.values())  # fmt: skip
         return run(y0, ts, *args)
     times = tensors([lift(like, ts, "odeint")])[0]

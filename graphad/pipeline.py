@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
+from graphad.forks import lazy
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
@@ -48,11 +48,12 @@ from graphad.rewrite.sums import join_sums
 from graphad.runtime import (
     external,  # noqa: F401 - declares its routine
     gate,
+    kept,
 )
-from graphad.runtime.build import llvm_of
 from graphad.runtime.failures import error_of
 from graphad.runtime.gate_source import TUPLE
 from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
+from graphad.runtime.machine_code import llvm_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -96,17 +97,21 @@ EACH_PASSES = (Pass("straighten each", straight_each, check_program),)
 PIPELINE = GRAPH_PASSES + LARGE_PASSES  # a graph that `takes` accepts goes by SMALL_PASSES
 
 
+def passes_of(graph: Graph, device: str = "cpu") -> tuple[Pass, ...]:
+    """The passes that a simplified graph goes by."""
+    if takes(graph):
+        return SMALL_PASSES
+    if takes_each(graph):
+        return EACH_PASSES
+    if device != "cpu":
+        return DEVICE_PASSES
+    return LONG_PASSES if takes_long(graph) else LARGE_PASSES
+
+
 def lowered(graph: Graph, watch: Callable[[str, Any], None] | None = None,
             device: str = "cpu") -> Program:  # fmt: skip
     """The program of a simplified graph."""
-    passes = LARGE_PASSES if device == "cpu" else DEVICE_PASSES
-    if takes(graph):
-        passes = SMALL_PASSES
-    elif takes_each(graph):
-        passes = EACH_PASSES
-    elif device == "cpu" and takes_long(graph):
-        passes = LONG_PASSES
-    return run_passes(passes, graph, watch)
+    return run_passes(passes_of(graph, device), graph, watch)
 
 
 def lower_inside(program: Program, device: str) -> Program:
@@ -153,12 +158,12 @@ class Lowered:
     ours: bool = False  # graphad's own function: errors name the line of the call
     stages: dict[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @lazy
     def graph(self) -> Graph:
         """The simplified graph."""
         return run_passes(GRAPH_PASSES, self.traced, self.stages.__setitem__)
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """The fused program with its memory plan."""
         return lowered(self.graph, self.stages.__setitem__, self.device)
@@ -168,7 +173,7 @@ class Lowered:
         """What kernels are for."""
         return CUDA if self.device == "cuda" else host()
 
-    @cached_property
+    @lazy
     def kernels(self) -> Kernels:
         """One kernel a region, those of its programs if it has some; None for library calls."""
         with timed("emit"):
@@ -218,15 +223,29 @@ class Lowered:
 
             on_device: Any = DeviceProgram(self)
             return on_device
-        program = self.program
-        kernels = self.kernels
-        with timed("image"):
-            image = make_image(program, kernels, self.cache, self.parallel)
-        buffers = program.buffers
-        image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
+        options = {"cache": self.cache, "fastmath": self.fastmath, "parallel": self.parallel}
+        with timed("look up the image"):
+            key = kept.key_of(self.traced, options)
+            found = None if key is None else kept.load(key, self.traced)
+        if found is not None:
+            return Compiled(self, *found)
+        image = self.image()
+        buffers, program = self.program.buffers, self.program
         inputs = tuple(buffers[b].spec for b in program.inputs)
         outputs = tuple(buffers[b].spec for b in program.outputs)
+        if key is not None:
+            kept.save(key, self.traced, image, inputs, outputs)
+        image.written = None
         return Compiled(self, image, inputs, outputs)
+
+    def image(self) -> Image:
+        """The image of this program, made anew."""
+        program, kernels = self.program, self.kernels
+        with timed("image"):
+            image = make_image(program, kernels, self.cache, self.parallel)
+        image.releases = not all(isinstance(r, Straight) and r.brief for r in program.regions)
+        image.refuses = any(getattr(r, "name", "") in REFUSING for r in image.regions)
+        return image
 
 
 REFUSING = ("categorical", "alias_table", "distinct")
@@ -257,11 +276,11 @@ class Compiled:
 
     def error(self, status: int, step: int, leaves) -> Exception:
         """The exception of a call in which a step came to a status."""
-        regions = self.image.regions
+        regions = self.regions
         region = regions[step] if step < len(regions) else None  # or none has run
         return error_of(status, region, self.lowered, leaves)
 
-    @cached_property
+    @lazy
     def _gates(self) -> dict[bool, Any]:
         """Native functions: one makes the results, one is given them."""
         types = [np.ndarray if s.ndim else s.dtype.type for s in self.inputs]
@@ -272,10 +291,15 @@ class Compiled:
             table.add(self.plan(types, TUPLE, given=arrays if given else 0))
         return found
 
-    @cached_property
+    @lazy
+    def regions(self) -> list[Any]:
+        """The region of each step; an image from disk does not say."""
+        return self.image.regions or self.lowered.image().regions
+
+    @property
     def may_refuse(self) -> bool:
         """Whether a call may fail by the values of its arguments after it wrote results."""
-        return any(getattr(r, "name", "") in REFUSING for r in self.image.regions)
+        return self.image.refuses
 
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""

@@ -20,6 +20,7 @@ BAD_WEIGHT = 9  # of draws, see emit/sampling.py
 NO_WEIGHT = 10
 TOO_FEW = 11
 NOT_REAL = 12  # of functions of matrices
+MOVED = 13  # a captured array
 
 NOTED = 256  # added to a status once the step that it comes from is written down
 
@@ -37,5 +38,6 @@ IN_NJIT = {
     NO_WEIGHT: (ValueError, "graphad.random: every log-weight of a row is -inf"),
     TOO_FEW: (ValueError,
               "graphad.random: more draws without replacement than non-zero weights"),
+    MOVED: (ValueError, "graphad: a captured array was resized"),
     NOT_REAL: (np.linalg.LinAlgError, "an eigenvalue is negative, and the result complex"),
 }  # fmt: skip

@@ -31,6 +31,18 @@ def timed(stage: str):
         TIMES[stage] = TIMES.get(stage, 0) + 1
 
 
+@contextmanager
+def elsewhere():
+    """The time of a block in which another thread works counts there."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        inside = _OWN.__dict__.get("inside")
+        if inside:
+            inside[-1] += time.perf_counter() - start
+
+
 def report() -> str:
     """The table: milliseconds and number of times of each stage."""
     lines = [f"graphad  {'stage':<16}{'ms':>9}{'times':>7}"]

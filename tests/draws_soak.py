@@ -41,8 +41,9 @@ def made_for_wide_vectors(count: int) -> int:
 
     import graphad as ga
     from graphad.emit import target as targets
-    from graphad.runtime.build import object_of, with_functions
+    from graphad.runtime.build import with_functions
     from graphad.runtime.image import all_kernels
+    from graphad.runtime.machine_code import object_of
 
     target, made = targets.cpu("", "skylake-avx512", WIDE), set()
     keys = ga.random.split(ga.random.key(0), count)

@@ -12,8 +12,9 @@ import graphad as ga
 from graphad.emit.source import FULL, KernelSource
 from graphad.emit.target import host
 from graphad.lower.order import BLOCK
-from graphad.runtime import build, image
+from graphad.runtime import build, image, machine_code
 from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
+from graphad.runtime.linker import Code
 from graphad.runtime.primitives import WORDS
 from graphad.runtime.translate import UnknownWord, translate
 
@@ -41,22 +42,17 @@ def namespace(source):
     return space | {"np": np, "BLOCK": BLOCK, "stack": stack}
 
 
-KEPT = []
-
-
-def numba_address(source, keep=True):
+def by_numba(source, keep=True):
     """A kernel compiled by Numba; the executor's own are left to us."""
     if source.facts.effort != FULL:
-        return OURS(source, keep)
+        return build.code_of(source, keep)
     space = namespace(source)
     exec(compile(source.code, "<kernel>", "exec"), space)
     signature = types.int64(types.int64, types.int64, types.int64)
     made = numba.cfunc(signature, error_model="numpy")(space["kernel"])
-    KEPT.append(made)
-    return made.address
+    return Code(made.address, made)
 
 
-OURS = image.kernel_address
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 301))
 KEY = ga.random.key(5)
@@ -81,7 +77,7 @@ def test_numba_compiles_the_same_bits(name, monkeypatch):
     f, args = PROGRAMS[name]
     want = ga.function(f)(*args)
     with monkeypatch.context() as patch:
-        patch.setattr(image, "kernel_address", numba_address)
+        patch.setattr(image, "code_of", by_numba)
         got = ga.function(f)(*args)
     for g, w in zip(np.atleast_1d(got) if not isinstance(got, tuple) else got, want if isinstance(want, tuple) else np.atleast_1d(want), strict=True):  # fmt: skip
         np.testing.assert_array_equal(g, w)
@@ -145,7 +141,7 @@ def test_a_bad_module_is_an_exception_with_the_kernels_name(monkeypatch):
 }
 declare double @llvm.sqrt.f64(double)
 """
-    monkeypatch.setattr(build, "translate", lambda *_: bad)
+    monkeypatch.setattr(machine_code, "translate", lambda *_: bad)
     with pytest.raises(RuntimeError, match=r"refuses the kernel graphad_[0-9a-f]{40}.*VFABI"):
         source = KernelSource("def kernel(table, start, stop):\n    return 12321\n")
         build.kernel_address(source, keep=False)
@@ -157,7 +153,7 @@ def run(body, *values):
 
     source = f"def kernel(table, start, stop):\n{body}"
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)
-    return kind(OURS(KernelSource(source), False))(*values)
+    return kind(build.kernel_address(KernelSource(source), False))(*values)
 
 
 @pytest.mark.parametrize("a, b", [(7, 2), (-7, 2), (7, -2), (-7, -2), (6, 3), (-6, 3), (0, 5)])

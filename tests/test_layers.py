@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "status", "timings"],
+    ["errors", "status", "timings", "forks", "holding", "interrupts"],
     ["spec"],
     ["op"],
     ["graph"],

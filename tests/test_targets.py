@@ -16,7 +16,7 @@ from graphad.emit.emission import kernels_of
 from graphad.emit.source import Facts, KernelSource
 from graphad.emit.target import CUDA, Module, cpu, host, masked
 from graphad.lower.straight import StraightLoop
-from graphad.runtime import build, cache, executor, gate_source, nvvm
+from graphad.runtime import build, cache, executor, gate_source, machine_code, nvvm
 from graphad.runtime.image import all_kernels
 
 RNG = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_objects_for_other_platforms_name_only_what_is_there(platform):
     libraries = {f"graphad_{w}" for s in sources for w in s.calls("lapack_", "special_")}
     known = C_LIBRARY | ours | libraries | (OF_WINDOWS if target.windows else set())
     for source in sources:
-        names = undefined(build.object_of(source, target))
+        names = undefined(machine_code.object_of(source, target))
         assert names <= known, (names - known, source.code)
 
 
@@ -83,7 +83,7 @@ def test_vectors_of_every_width_are_sound(changes, bits):
     assert target.key in cache.build_key(target) and target.key != host().key
     for name in ("chain", "single", "random", "sums"):
         for source in build.with_functions(sources_of(name)):
-            module = build._optimised(source, build.text_of(source, target), target)
+            module = machine_code.optimised(source, machine_code.text_of(source, target), target)
             module.verify()
 
 
@@ -118,7 +118,7 @@ def test_the_target_is_the_modules_and_no_other_threads():
     sources = [s for name in ("chain", "single", "random") for s in sources_of(name)]
     on_device = [ga.function(f, device="cuda").lower(*args).kernels[0].source
                  for f, args in (PROGRAMS["chain"], PROGRAMS["single"])]  # fmt: skip
-    alone = [build.text_of(s) for s in sources], [nvvm.llvm_of(s) for s in on_device]
+    alone = [machine_code.text_of(s) for s in sources], [nvvm.llvm_of(s) for s in on_device]
     wrong = []
 
     def work(which):
@@ -126,7 +126,7 @@ def test_the_target_is_the_modules_and_no_other_threads():
             if which:
                 made = [nvvm.llvm_of(s) for s in on_device]
             else:
-                made = [build.text_of(s) for s in sources]
+                made = [machine_code.text_of(s) for s in sources]
             if made != alone[which]:
                 wrong.append(which)
 

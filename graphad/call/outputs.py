@@ -22,7 +22,7 @@ def write_into(name: str, compiled: Compiled, tree, leaves, out):
     _check(name, given, compiled)
     leaves = [np.array(x) if isinstance(x, np.ndarray) and _meets(x, given) else x for x in leaves]
     # Nothing is written where the call may still refuse its arguments, or reads while it writes.
-    captured = compiled.lowered.program.captured
+    captured = compiled.lowered.traced.captured
     safe = not compiled.may_refuse
     direct = [
         o if safe and o.flags.c_contiguous and o.flags.aligned and not _meets(o, captured)

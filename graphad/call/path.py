@@ -118,7 +118,7 @@ class Calls:
         else:
             finish = functools.partial(pytree.unflatten, tree)
         plan = compiled.plan([type(x) for x in leaves], nest, finish, names=tuple(kwargs))
-        with self.specialisations.lock:
+        with self.specialisations.lock.own:
             self._table_for(args).add(plan)
 
     def _table_for(self, args) -> gate.Table:

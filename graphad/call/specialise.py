@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from graphad.call.parameters import Parameters, Structure
+from graphad.forks import Lock
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Spec
 from graphad.timings import timed
 from graphad.trace import pytree
-from graphad.trace.guards import clear_errors, no_random_numbers
+from graphad.trace.draws import NoDraws
+from graphad.trace.guards import clear_errors
 from graphad.trace.run import trace
 
 MOST = 2048  # of one function; the oldest half goes when there are more
@@ -31,7 +32,7 @@ class Specialisations:
     def __init__(self, f, parameters: Parameters, options: dict[str, Any]):
         self.f, self.parameters, self.options = f, parameters, options
         self.known: dict[tuple[Structure, tuple[Spec, ...]], Specialisation] = {}
-        self.lock = threading.RLock()
+        self.lock = Lock()
 
     def find(self, structure: Structure, specs) -> Specialisation | None:
         """One that is compiled already."""
@@ -40,7 +41,7 @@ class Specialisations:
 
     def compiled(self, structure: Structure, specs) -> Specialisation:
         """One with machine code."""
-        with self.lock:
+        with self.lock.own:
             made = self.traced(structure, specs)
             if made.compiled is None:
                 made.compiled = made.lowered.compile()
@@ -49,7 +50,7 @@ class Specialisations:
     def traced(self, structure: Structure, specs) -> Specialisation:
         """One with a graph."""
         key = (structure, tuple(specs))
-        with self.lock:
+        with self.lock.own:
             found = self.known.get(key)
             if found is None:
                 found = self._trace(structure, specs)
@@ -60,13 +61,13 @@ class Specialisations:
             return found
 
     def _trace(self, structure: Structure, specs) -> Specialisation:
-        f, parameters = self.f, self.parameters
+        f, parameters, no_draws = self.f, self.parameters, NoDraws(self.f)
 
         def run(tensors):
             args, kwargs = parameters.join(structure, tensors)
             if structure.names is None:
                 parameters.check(args, kwargs)
-            with no_random_numbers(f), clear_errors():
+            with no_draws, clear_errors():
                 return f(*args, **kwargs)
 
         names = parameters.names(structure)

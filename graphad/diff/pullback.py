@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphad.diff.added import added
 from graphad.graph import Builder, Node, dependents, reachable, replay
 from graphad.op import complete
+from graphad.ops.array import taken_apart
 from graphad.ops.control import barrier, picks, placeholder
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value
@@ -31,7 +33,7 @@ def pull_back(
     """
     last = max(outputs, default=-1)
     active = dependents(builder.nodes, sources, last) & reachable(builder.nodes, outputs)
-    totals: dict[int, Value] = {}
+    totals: dict[int, list[Value]] = {}
     for output, ct in zip(outputs, cotangents, strict=True):
         if ct is not None and output in active:
             _accumulate(totals, output, ct)
@@ -43,10 +45,8 @@ def pull_back(
         if not isinstance(node.spec, Spec):
             _through_several(builder, node, picks.get(node_id, []), totals, active)
             continue
-        ct = totals.get(node_id) if node_id in kept else totals.pop(node_id, None)
+        ct = _total(totals, node_id, node_id in kept or node.op.name == "pick")
         if node.op.name == "pick":
-            if ct is not None:
-                totals[node_id] = ct
             picks.setdefault(node.args[0], []).append(node_id)
             continue
         if ct is None or node_id in stopped:
@@ -54,11 +54,22 @@ def pull_back(
         with builder.at(node.where):
             for arg, part in transposed(builder, node, ct, active):
                 _accumulate(totals, arg, part)
-    return [totals.get(s) if s in active else None for s in sources]
+    return [_total(totals, s) if s in active else None for s in sources]
 
 
 def _accumulate(totals, node, ct):
-    totals[node] = totals[node] + ct if node in totals else ct
+    totals.setdefault(node, []).append(ct)
+
+
+def _total(totals, node: int, kept: bool = True) -> Value | None:
+    """The cotangent of a node, all of whose users have given their part."""
+    parts = totals.pop(node, None)
+    if parts is None:
+        return None
+    total = added(parts)
+    if kept:
+        totals[node] = [total]
+    return total
 
 
 def _wanted(builder, node: Node, active) -> list[int]:
@@ -86,6 +97,9 @@ def transposed(builder: Builder, node: Node, ct: Value, active) -> list[tuple[in
     by_jvp = op.jvp is not None and linear is not None and not set(wanted) <= set(linear)
     if op.transpose is not None and not by_jvp:
         specs = [a.spec for a in args]
+        if op.name == "concatenate":  # all pieces in one walk: there may be very many
+            parts = taken_apart(ct, wanted, specs, node.param("axis"))
+            return [(node.args[i], part) for i, part in zip(wanted, parts, strict=True)]
         return [(node.args[i], op.transpose(ct, i, args, specs, node.options)) for i in wanted]
     if op.partials is not None:
         partials = op.partials(*args, Value(builder, node.id))
@@ -107,7 +121,7 @@ def _through_jvp(builder, node, ct, args, wanted):
 
 def _through_several(builder, node, picked, totals, active):
     """Cotangents through an operation of several results."""
-    indexed = {builder.nodes[p].param("index"): totals.pop(p, None) for p in picked}
+    indexed = {builder.nodes[p].param("index"): _total(totals, p, kept=False) for p in picked}
     cts = [indexed.get(i) for i in range(len(node.spec))]
     wanted = _wanted(builder, node, active)
     if all(ct is None for ct in cts) or not wanted:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+
+from graphad.forks import lazy
 
 FULL = "full"  # what LLVM is asked to do: all of it;
 QUICK = "quick"  # little, where no loop is worth vectorising;
@@ -41,17 +42,17 @@ class KernelSource:
     facts: Facts = Facts()
     symbol: str = ""
 
-    @cached_property
+    @lazy
     def words(self) -> frozenset[str]:
         """The names of the functions that it calls."""
         return frozenset(_WORD.findall(self.code))
 
-    @cached_property
+    @lazy
     def loops(self) -> bool:
         """Whether there is a loop over a range in it."""
         return _LOOP.search(self.code) is not None
 
-    @cached_property
+    @lazy
     def text(self) -> str:
         """All of it, by which the cache knows it."""
         return f"{self.facts}\n{self.symbol}\n{self.code}"

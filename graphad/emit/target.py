@@ -15,6 +15,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.errors import explain
+from graphad.interrupts import undisturbed
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Target:
     @property
     def platform(self) -> str:
         """LLVM's name of the platform: processor, maker and system."""
-        return self.triple or llvm.get_process_triple()
+        return self.triple or _own_platform()
 
     @property
     def x86(self) -> bool:
@@ -81,9 +82,14 @@ def target_of(module) -> Target:
 
 
 @lru_cache(maxsize=1)
+def _own_platform() -> str:
+    return undisturbed(lambda _: llvm.get_process_triple())
+
+
+@lru_cache(maxsize=1)
 def host() -> Target:
     """This CPU, as far as GRAPHAD_CPU_FEATURES lets code use it."""
-    return masked(os.environ.get("GRAPHAD_CPU_FEATURES", ""))
+    return undisturbed(lambda _: masked(os.environ.get("GRAPHAD_CPU_FEATURES", "")))
 
 
 def masked(changes: str) -> Target:

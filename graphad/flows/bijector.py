@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 import graphad as ga
+from graphad.flows.context import beside, checked, without
 from graphad.flows.distribution import bound
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fitted, over, together
+from graphad.flows.shapes import fitted, over, together
 
 
 class Bijector(Part):
@@ -44,6 +45,17 @@ class Bijector(Part):
     def _inverse(self, y, context) -> tuple[Any, Any]:
         raise NotImplementedError
 
+    def _density_inverse(self, y, context) -> tuple[Any, Any, Any]:
+        """(x, log-det, where y is in the image of f), the last None for everywhere.
+
+        Outside, x and the log-det are those of another y, so that gradients are finite.
+        """
+        return (*self._inverse(y, context), None)
+
+    def _held_in_domain(self, x) -> tuple[Any, Any]:
+        """(x with another where f has no value, where it has one or None for everywhere)."""
+        return x, None
+
     def forward(self, x, context=None):
         """y = f(x), for x of shape (..., *event_shape)."""
         return self._call("forward", _forward, x, "event_shape", context)
@@ -64,15 +76,18 @@ class Bijector(Part):
     def _call(self, method, function, x, event, context):
         x = fitted(self, method, x, event)
         if context is None:
+            without(self, method)
             return bound(self, function)(x)
-        return function(self, x, as_value("context", context))
+        context = checked(self, method, context)
+        axes = len(getattr(self, event))
+        return function(self, x, context, f"{type(self).__name__}.{method}", axes)
 
     def initialised(self, x, context=None) -> tuple[Bijector, Any]:
         """(the bijector with parameters set from data where it has such, x mapped backward).
 
         x is a batch of data, as the inverse takes it. Only `ActNorm` sets itself so.
         """
-        return self, self.inverse(x, context)
+        return self, inverse_of(self, x, context)
 
     def explain(self) -> str:
         """What it is made of, and how its log-det is had."""
@@ -89,24 +104,29 @@ class Bijector(Part):
         return "sum over the event, O(d)"
 
 
-@ga.function
-def _forward(bijector, x, context=None):
-    return bijector._forward(x, context)[0]
+def _compiled(method: str, run) -> Any:
+    """A method of a bijector as a compiled function, of values repeated for each context."""
+
+    def call(bijector, x, context=None, name="", axes=0):
+        return run(bijector, beside(name, x, axes, context), context)
+
+    call.__name__ = call.__qualname__ = method
+    return ga.function(call, static=("name", "axes"))
 
 
-@ga.function
-def _inverse(bijector, y, context=None):
-    return bijector._inverse(y, context)[0]
+_forward = _compiled("forward", lambda b, x, context: b._forward(x, context)[0])
+_inverse = inverse_of = _compiled("inverse", lambda b, y, context: b._inverse(y, context)[0])
+_forward_and_log_det = _compiled(
+    "forward_and_log_det", lambda b, x, context: b._forward(x, context)
+)
+_inverse_and_log_det = inverse_with_log_det = _compiled(
+    "inverse_and_log_det", lambda b, y, context: b._inverse(y, context)
+)
 
 
-@ga.function
-def _forward_and_log_det(bijector, x, context=None):
-    return bijector._forward(x, context)
-
-
-@ga.function
-def _inverse_and_log_det(bijector, y, context=None):
-    return bijector._inverse(y, context)
+def all_over(inside, axes: int):
+    """Whether all are inside, over the last `axes` axes."""
+    return inside.all(axis=tuple(range(-axes, 0))) if axes else inside
 
 
 def event_log_det(log_det, bijector: Bijector, x, event_axes: int):

@@ -8,8 +8,9 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import NotCoveredError
+from graphad.flows.context import beside, checked, lead_with, without
 from graphad.flows.part import Part
-from graphad.flows.shapes import as_value, fit, fitted, together
+from graphad.flows.shapes import fit, fitted, together
 from graphad.random.draws import shape_of
 
 
@@ -51,25 +52,32 @@ class Distribution(Part):
 
         Args:
             x: (*sample shape, *batch shape, *event_shape).
-            context: what the density is conditioned on, for parts that take one; its leading axes
-                are those of x.
+            context: what the density is conditioned on, (..., features), for flows that take one;
+                its axes before the last broadcast with those of x before the event.
 
-        Returns (*sample shape, *batch shape). Raises ShapeError where the last axes of x are not
-        the event shape.
+        Returns (*sample shape, *batch shape), together with the context's axes. Raises ShapeError
+        where the last axes of x are not the event shape, and where a context is missing, is not
+        taken, or has other features or axes that do not broadcast.
         """
         x = fitted(self, "log_prob", x)
         if context is None:
+            without(self, "log_prob")
             return bound(self, _log_prob_alone)(x)
-        return _log_prob(self, x, as_value("context", context))
+        return _log_prob(self, x, checked(self, "log_prob", context))
 
     def sample(self, key, sample_shape=(), context=None):
-        """Draws of shape (*sample_shape, *batch_shape, *event_shape), a function of the key."""
+        """Draws of shape (*sample_shape, *batch_shape, *event_shape), a function of the key.
+
+        The axes of a context before its last broadcast with those before the event; each context
+        has draws of its own. n draws of each of m contexts: sample(key, (n, 1), context=c).
+        """
         shape = shape_of(self._name("sample"), sample_shape)
-        return _sample(self, key, shape, context)
+        return _sample(self, key, shape, checked(self, "sample", context))
 
     def sample_and_log_prob(self, key, sample_shape=(), context=None):
         """(draws, their log_prob), in one pass where the distribution has one."""
         shape = shape_of(self._name("sample_and_log_prob"), sample_shape)
+        context = checked(self, "sample_and_log_prob", context)
         return _sample_and_log_prob(self, key, shape, context)
 
     def prob(self, x, context=None):
@@ -100,6 +108,16 @@ class Distribution(Part):
             got=f"{type(self).__name__} and {type(other).__name__}",
             fix="x, p = d.sample_and_log_prob(key, 10_000); (p - other.log_prob(x)).mean(0)",
         )  # fmt: skip
+
+    def fit(self, x, **options):
+        """Train by maximum likelihood: see `graphad.flows.training.fit`."""
+        from graphad.flows.training import fit
+
+        return fit(self, x, **options)
+
+    def initialised(self, x, context=None):
+        """With the parameters that are set from a batch of data; itself, where there are none."""
+        return self
 
     def _name(self, method: str) -> str:
         return f"{type(self).__name__}.{method}"
@@ -135,17 +153,25 @@ def _log_prob_alone(distribution, x):
 
 @ga.function
 def _log_prob(distribution, x, context):
-    return distribution._log_prob(x, context)
+    name, axes = distribution._name("log_prob"), len(distribution.event_shape)
+    return distribution._log_prob(beside(name, x, axes, context), context)
 
 
 @ga.function(static="shape")
 def _sample(distribution, key, shape, context):
-    return distribution._sample(key, (*shape, *distribution.batch_shape), context)
+    return distribution._sample(key, _lead(distribution, "sample", shape, context), context)
 
 
 @ga.function(static="shape")
 def _sample_and_log_prob(distribution, key, shape, context):
-    return distribution._sample_and_log_prob(key, (*shape, *distribution.batch_shape), context)
+    lead = _lead(distribution, "sample_and_log_prob", shape, context)
+    return distribution._sample_and_log_prob(key, lead, context)
+
+
+def _lead(distribution, method, shape, context):
+    """Shape of the draws before the event: each context has draws of its own."""
+    whole = (*shape, *distribution.batch_shape)
+    return lead_with(distribution._name(method), whole, context)
 
 
 @ga.function

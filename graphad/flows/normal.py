@@ -8,6 +8,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
+from graphad.flows.constraints import POSITIVE, POSITIVE_DIAGONAL
 from graphad.flows.distribution import Distribution, OfNumbers
 from graphad.flows.part import as_parameter, positive
 from graphad.flows.shapes import as_shape, over, together
@@ -69,6 +70,7 @@ class Located(OfNumbers):
     """Numbers with a place and a scale."""
 
     children = ("loc", "scale")
+    constraints = {"scale": POSITIVE}
 
     def __init__(self, loc=0.0, scale=1.0, dtype=None):
         name = type(self).__name__
@@ -123,6 +125,7 @@ class MultivariateNormalDiag(Distribution):
     """
 
     children = ("loc", "scale")
+    constraints = {"scale": POSITIVE}
 
     def __init__(self, loc, scale=1.0, dtype=None):
         name = "MultivariateNormalDiag"
@@ -176,6 +179,7 @@ class MultivariateNormalTril(Distribution):
     """
 
     children = ("loc", "scale_tril")
+    constraints = {"scale_tril": POSITIVE_DIAGONAL}
 
     def __init__(self, loc, scale_tril, dtype=None):
         name = "MultivariateNormalTril"
@@ -185,6 +189,8 @@ class MultivariateNormalTril(Distribution):
             raise ShapeError(name, "loc and scale_tril do not fit", fix="loc of d elements",
                              expected="loc (..., d) and scale_tril (..., d, d)",
                              got=f"{tuple(loc.shape)} and {shape}")  # fmt: skip
+        if not hasattr(scale_tril, "spec"):
+            positive(name, diagonal=np.diagonal(scale_tril, axis1=-2, axis2=-1))
         self._set(loc=loc, scale_tril=scale_tril)
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 import graphad as ga
 from graphad.errors import DTypeError, ParameterError, ShapeError
+from graphad.flows.constraints import Constraint
 
 KINDS: dict[str, type[Part]] = {}
 
@@ -23,6 +24,7 @@ class Part:
     children: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()
     derived: ClassVar[tuple[str, ...]] = ()  # settings that are not written to files
+    constraints: ClassVar[dict[str, Constraint]] = {}  # domains that training keeps fields in
 
     if TYPE_CHECKING:  # the fields that `_set` makes
 
@@ -30,7 +32,7 @@ class Part:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        KINDS[cls.__name__] = cls
+        KINDS[kind_of(cls)] = cls
         ga.register_pytree(cls, _flattened, lambda extra, values: _rebuilt(cls, extra, values))
 
     def _set(self, **fields):
@@ -56,33 +58,122 @@ class Part:
         shown = [f"{n.lstrip('_')}={_shown(v)}" for n, v in fields if v is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def context_needs(self) -> frozenset:
+        """Features of a context that its parts take; 'may' or 'must' of what is not known."""
+        found = frozenset() if is_own(type(self)) else frozenset(["may"])
+        return found.union(*[_needs(self.__dict__[n]) for n in self.children])
+
+    def save(self, path, functions=None):
+        """Write to a file: see `graphad.flows.storage.save`."""
+        from graphad.flows.storage import save
+
+        save(self, path, functions)
+
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters: a dict of arrays by their place, such as 'bijector.parts.0.scale'."""
-        found: dict[str, Any] = {}
-        _gather(self, "", found)
-        return found
+        """The parameters: a dict of arrays by their place, such as 'bijector.parts.0.scale'.
+
+        A part that is used twice is named by its first place.
+        """
+        return {p.first: p.value for p in places_of(self)}
 
     def replace(self, params: dict[str, Any]):
         """The same part with other parameters, for all or some of the names of `params`.
 
-        Raises ShapeError for a name that is not there, or an array of another shape.
+        A part that is used twice stays one. Raises ShapeError for a name that is not there, or an
+        array of another shape.
         """
-        known = self.params
+        places = {p.name: p for p in places_of(self)}
+        given = {p.first: p.value for p in places.values()}
         for name, value in params.items():
-            if name not in known:
+            if name not in places:
                 raise ShapeError(
                     f"{type(self).__name__}.replace", f"there is no parameter '{name}'",
-                    expected=", ".join(list(known)[:6]) + (", ..." if len(known) > 6 else ""),
+                    expected=", ".join(list(given)[:6]) + (", ..." if len(given) > 6 else ""),
                     got=f"'{name}'", fix="the names of .params",
                 )  # fmt: skip
-            if tuple(np.shape(value)) != tuple(known[name].shape):
+            known = tuple(places[name].value.shape)
+            if tuple(np.shape(value)) != known:
                 raise ShapeError(
                     f"{type(self).__name__}.replace", f"the parameter '{name}' has another shape",
-                    expected=str(tuple(known[name].shape)), got=str(tuple(np.shape(value))),
+                    expected=str(known), got=str(tuple(np.shape(value))),
                     fix="an array of the shape that .params has",
                 )  # fmt: skip
-        return _replaced(self, "", {**known, **params})
+            given[places[name].first] = value
+        return replaced(self, given)
+
+
+class Place(NamedTuple):
+    """A parameter where it stands; `first` is the name of the first place of the same part's."""
+
+    name: str
+    first: str
+    value: Any
+    constraint: Constraint | None
+
+
+def places_of(part, once: bool = True) -> list[Place]:
+    """All places of parameters; with `once` False a part that is used twice counts as two."""
+    found: list[Place] = []
+    firsts: dict[int, str] = {}
+
+    def walk(value, name, first, constraint):
+        if value is None:
+            return
+        items = _items(value)
+        if items is None:
+            found.append(Place(name, first, value, constraint))
+            return
+        domains = {}
+        if isinstance(value, Part):
+            domains = value.constraints
+            first = firsts.setdefault(id(value), first) if once else name
+        for k, child in items:
+            here, one = (f"{n}.{k}" if n else k for n in (name, first))
+            walk(child, here, one, domains.get(k))
+
+    walk(part, "", "", None)
+    return found
+
+
+def replaced(part, given: dict[str, Any], once: bool = True) -> Any:
+    """The part with the values given by the names of first places."""
+    made: dict[int, Any] = {}
+
+    def build(value, name):
+        if value is None:
+            return None
+        items = _items(value)
+        if items is None:
+            return given[name]
+        if once and id(value) in made:
+            return made[id(value)]
+        children = [build(c, f"{name}.{k}" if name else k) for k, c in items]
+        if isinstance(value, Part):
+            extra = tuple(value.__dict__[n] for n in value.settings)
+            made[id(value)] = fresh = _rebuilt(type(value), extra, children)
+            return fresh
+        if isinstance(value, dict):
+            return dict(zip(value, children, strict=True))
+        return tuple(children)
+
+    return build(part, "")
+
+
+def _needs(value) -> frozenset:
+    if isinstance(value, Part):
+        return value.context_needs()
+    return frozenset().union(*[_needs(v) for _, v in _items(value) or ()])
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is graphad's, whose fields are known."""
+    return cls.__module__.startswith("graphad.")
+
+
+def kind_of(cls: type) -> str:
+    """The name of a class in files; those of others have their module's before it."""
+    return cls.__name__ if is_own(cls) else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _shown(value) -> str:
@@ -117,31 +208,6 @@ def _items(value):
     if isinstance(value, dict):
         return list(value.items())
     return None
-
-
-def _gather(value, name, found):
-    if value is None:
-        return
-    items = _items(value)
-    if items is None:
-        found[name] = value
-        return
-    for key, child in items:
-        _gather(child, f"{name}.{key}" if name else key, found)
-
-
-def _replaced(value, name, given) -> Any:
-    if value is None:
-        return None
-    items = _items(value)
-    if items is None:
-        return given[name]
-    made = [_replaced(c, f"{name}.{k}" if name else k, given) for k, c in items]
-    if isinstance(value, Part):
-        return _rebuilt(type(value), tuple(value.__dict__[n] for n in value.settings), made)
-    if isinstance(value, dict):
-        return dict(zip(value, made, strict=True))
-    return tuple(made)
 
 
 class Constant:

@@ -1,33 +1,33 @@
-"""Flows in files: a description in JSON and the arrays, without pickle."""
+"""Flows in files: a description in JSON and the arrays; nothing in a file is ever evaluated."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import importlib
-import io
 import json
 import math
-import os
-import zipfile
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+import graphad as ga
 from graphad.errors import GraphadError
-from graphad.flows import transformers
+from graphad.flows import archive
+from graphad.flows.archive import digest as _digest
+from graphad.flows.expression import Expression, ExpressionError, Meaning, checked
+from graphad.flows.fields import check_fields
 from graphad.flows.masks import Mask
-from graphad.flows.part import KINDS, Constant, Part
+from graphad.flows.part import KINDS, Constant, Part, kind_of
+from graphad.flows.transformers import AffineTransformer, ShiftTransformer, SplineTransformer
 
-VERSION = 1
-TUPLES: dict[str, Any] = {
-    "Mask": Mask,
-    "AffineTransformer": transformers.AffineTransformer,
-    "ShiftTransformer": transformers.ShiftTransformer,
-    "SplineTransformer": transformers.SplineTransformer,
-}
-TRUSTED = ("numpy", "scipy.special", "graphad")  # where functions are found again by their name
+__all__ = ["FlowFileError", "_digest", "load", "save"]
+
+VERSION = 2
+MOST_NESTED = 150  # brackets within brackets in a description
+MOST_PARTS = 100_000  # of a flow, those that are used again counted again
+TUPLES: dict[str, Any] = {c.__name__: c for c in (
+    Mask, Meaning, AffineTransformer, ShiftTransformer, SplineTransformer)}  # fmt: skip
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 class FlowFileError(GraphadError, ValueError):
@@ -52,198 +52,262 @@ def save(flow: Part, path, functions: dict[str, Callable] | None = None) -> None
     >>> bool(again.log_prob(np.ones(2)) == flow.log_prob(np.ones(2)))
     True
     """
-    arrays: list[np.ndarray] = []
-    names = {id(f): name for name, f in (functions or {}).items()}
-    tree = _written(flow, arrays, names, type(flow).__name__)
+    written = _Writer({id(f): name for name, f in (functions or {}).items()})
+    tree = written.value(flow, type(flow).__name__)
     text = json.dumps({"format": "graphad flow", "version": VERSION, "flow": tree})
-    held = {f"a{k}": a for k, a in enumerate(arrays)}
-    held["description"] = np.frombuffer(text.encode(), np.uint8)
-    held["digest"] = np.frombuffer(_digest(text, arrays), np.uint8)
-    place = os.fspath(path)
-    beside = f"{place}.{os.getpid()}.part"
-    try:
-        with open(beside, "wb") as file:
-            np.savez(file, **held)  # type: ignore[arg-type]
-        os.replace(beside, place)
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+    if len(written.arrays) > archive.MOST_ARRAYS or len(text) > archive.MOST_TEXT:
+        raise FlowFileError("flows.save", "the flow is too large for a file",
+                            expected=f"at most {archive.MOST_ARRAYS} arrays and a description of "
+                            f"{archive.MOST_TEXT} bytes",
+                            got=f"{len(written.arrays)} arrays, {len(text)} bytes",
+                            fix="fewer, larger parameters")  # fmt: skip
+    archive.write(path, text, written.arrays)
 
 
 def load(path, functions: dict[str, Callable] | None = None) -> Any:
     """The flow in a file that `save` wrote; nothing in the file is run.
 
-    Raises FlowFileError for a file that is none, that was changed or cut, that a newer version
-    wrote, or that names functions which `functions` lacks.
+    Sizes, kinds and a digest are checked before memory is taken or anything is made. Raises
+    FlowFileError, a ValueError, for a file that is none, that was changed or cut, that another
+    version wrote, or that names functions which `functions` lacks.
     """
-    place = os.fspath(path)
     try:
-        with open(place, "rb") as file:
-            held = dict(np.load(io.BytesIO(file.read()), allow_pickle=False))
-        text = held["description"].tobytes().decode()
-        arrays = [held[f"a{k}"] for k in range(len(held) - 2)]
-        digest = held["digest"].tobytes()
-    except FileNotFoundError:
+        text, arrays = archive.read(path)
+        whole = _description(text)
+        flow = _Reader(arrays, functions or {}).value(whole["flow"])
+        if not isinstance(flow, Part):
+            raise archive.Broken("what it describes is no flow")
+        return flow
+    except FlowFileError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as problem:
-        raise FlowFileError("flows.load", "the file is no flow", expected="a file of flow.save",
-                            got=f"{place}: {problem}",
-                            fix="flow.save(path)") from problem  # fmt: skip
-    if _digest(text, arrays) != digest:
-        raise FlowFileError("flows.load", "the file was changed since it was written", got=place,
-                            expected="the digest of its contents",
-                            fix="another copy of the file")  # fmt: skip
-    whole = json.loads(text)
-    if whole.get("format") != "graphad flow" or whole.get("version", 0) > VERSION:
-        raise FlowFileError("flows.load", "the file has another format",
-                            expected=f"version {VERSION} or older", got=str(whole.get("version")),
-                            fix="pip install -U graphad")  # fmt: skip
-    return _read(whole["flow"], arrays, functions or {})
+    except (
+        archive.Broken,
+        GraphadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as problem:
+        what = (
+            problem if isinstance(problem, archive.Broken) else f"its parts do not fit: {problem}"
+        )
+        raise FlowFileError("flows.load", f"{_shown(path)} is no flow that can be read",
+                            expected="a file of flow.save", got=str(what)[:1000],
+                            fix="flow.save(path) again, or another copy") from problem  # fmt: skip
 
 
-def _digest(text: str, arrays) -> bytes:
-    made = hashlib.sha256(text.encode())
-    for a in arrays:
-        made.update(f"{a.dtype.str}{a.shape}".encode())
-        made.update(np.ascontiguousarray(a).tobytes())
-    return made.digest()
+def _shown(path) -> str:
+    return f"the file '{path}'"
 
 
-def _written(value, arrays, names, where) -> Any:
-    """A value as JSON; arrays are put aside."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, Part):
-        kept = [n for n in (*value.children, *value.settings) if n not in value.derived]
-        fields = {n: _written(value.__dict__[n], arrays, names, f"{where}.{n}") for n in kept}
-        return {"part": type(value).__name__, "fields": fields}
-    if type(value).__name__ in TUPLES:
-        items = value if isinstance(value, tuple) else dataclasses.astuple(value)
-        return {"tuple": type(value).__name__,
-                "items": [_written(v, arrays, names, where) for v in items]}  # fmt: skip
-    if isinstance(value, (tuple, list)):
-        return [_written(v, arrays, names, f"{where}.{k}") for k, v in enumerate(value)]
-    if isinstance(value, dict):
-        return {"dict": {k: _written(v, arrays, names, f"{where}.{k}") for k, v in value.items()}}
-    if isinstance(value, Constant):
-        return {"constant": _written(value.array, arrays, names, where)}
-    if isinstance(value, (np.ndarray, np.generic)):
-        arrays.append(np.asarray(value))
-        return {"array": len(arrays) - 1}
-    if hasattr(value, "expression"):
-        return {"expression": _tree(value.expression)}
-    if callable(value):
-        return {"function": _name_of(value, names, where)}
-    raise FlowFileError("flows.save", f"a {type(value).__name__} cannot be written",
-                        expected="parts, arrays, numbers, strings and named functions",
-                        got=f"{value!r} at {where}"[:200], fix="functions={'name': f}")  # fmt: skip
+def _description(text: str) -> dict:
+    """The JSON of a file, of bounded depth."""
+    depth = 0
+    for found in BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > MOST_NESTED:
+            raise archive.Broken(f"its description is nested deeper than {MOST_NESTED}")
+    try:
+        whole = json.loads(text, parse_constant=_no_constant)
+    except ValueError as problem:
+        raise archive.Broken(f"its description is no JSON: {problem}") from None
+    if not isinstance(whole, dict) or whole.get("format") != "graphad flow":
+        raise archive.Broken("it has another format than a flow's")
+    if whole.get("version") != VERSION:
+        raise archive.Broken(f"it has the version {str(whole.get('version'))[:20]} of the format, "
+                             f"and this graphad reads {VERSION}")  # fmt: skip
+    if set(whole) != {"format", "version", "flow"}:
+        raise archive.Broken("its description has other fields than a flow's")
+    return whole
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no number of JSON")
+
+
+class _Writer:
+    """Values as JSON; arrays are put aside, and a part that was written is named the next time."""
+
+    def __init__(self, names: dict[int, str]):
+        self.names, self.arrays = names, []
+        self.parts: dict[int, int] = {}
+
+    def value(self, value, where) -> Any:
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, (int, np.integer)):
+            return int(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {"float": repr(float(value))}
+        if isinstance(value, Part):
+            return self.part(value, where)
+        if type(value).__name__ in TUPLES:
+            items = value if isinstance(value, tuple) else [
+                getattr(value, n) for n in value.__dataclass_fields__]  # fmt: skip
+            return {"tuple": type(value).__name__, "items": [self.value(v, where) for v in items]}
+        if isinstance(value, (tuple, list)):
+            return [self.value(v, f"{where}.{k}") for k, v in enumerate(value)]
+        if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+            return {"dict": {k: self.value(v, f"{where}.{k}") for k, v in value.items()}}
+        if isinstance(value, Constant):
+            return {"constant": self.value(value.array, where)}
+        if isinstance(value, Expression):
+            return {"expression": value.tree}
+        if isinstance(value, (np.ndarray, np.generic)):
+            return self.array(np.asarray(value), where)
+        if callable(value):
+            return {"function": _name_of(value, self.names, where)}
+        raise FlowFileError("flows.save", f"a {type(value).__name__} cannot be written",
+                            expected="parts, arrays, numbers, strings and named functions",
+                            got=f"{value!r} at {where}"[:200],
+                            fix="functions={'name': f}")  # fmt: skip
+
+    def part(self, part, where):
+        if id(part) in self.parts:
+            return {"same": self.parts[id(part)]}
+        kept = [n for n in (*part.children, *part.settings) if n not in part.derived]
+        try:
+            check_fields(type(part), {n: part.__dict__[n] for n in kept})
+        except ValueError as problem:
+            raise FlowFileError("flows.save", str(problem), expected="what its constructor makes",
+                                got=where,
+                                fix="parameters of the right shapes") from None  # fmt: skip
+        fields = {n: self.value(part.__dict__[n], f"{where}.{n}") for n in kept}
+        self.parts[id(part)] = len(self.parts)
+        return {"part": kind_of(type(part)), "fields": fields}
+
+    def array(self, array, where):
+        if f"{array.dtype.kind}{array.dtype.itemsize}" not in archive.ALLOWED:
+            raise FlowFileError("flows.save", f"an array of {array.dtype} cannot be written",
+                                expected="numbers", got=f"{array.dtype} at {where}",
+                                fix="array.astype(float)")  # fmt: skip
+        self.arrays.append(np.ascontiguousarray(array).reshape(array.shape))
+        return {"array": len(self.arrays) - 1}
 
 
 def _name_of(f, names, where) -> str:
     if id(f) in names:
         return f"given:{names[id(f)]}"
-    module, name = getattr(f, "__module__", None) or "", getattr(f, "__qualname__", "")
     if isinstance(f, np.ufunc):
-        module, name = "numpy", f.__name__
-        if getattr(np, name, None) is not f:
-            module = "scipy.special"
-    if module.startswith(TRUSTED) and "<" not in name and _found(module, name) is f:
-        return f"{module}:{name}"
+        for space in ("numpy", "scipy.special"):
+            if _known(f"{space}:{f.__name__}") is f:
+                return f"{space}:{f.__name__}"
+    for name in ga.special.__all__:
+        if getattr(ga.special, name) is f:
+            return f"graphad.special:{name}"
     raise FlowFileError("flows.save", "a function of your own has no name that a file can hold",
-                        expected="functions of numpy, scipy.special or graphad, or functions=",
-                        got=f"{f!r} at {where}"[:200],
+                        expected="a ufunc of numpy or scipy.special, one of graphad.special, or "
+                        "functions=", got=f"{f!r} at {where}"[:200],
                         fix="save(flow, path, functions={'name': f}), and load so")  # fmt: skip
 
 
-def _found(module: str, name: str):
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
-    except (ImportError, AttributeError):
-        return None
+def _known(name: str):
+    """The function of a name, among NumPy's and SciPy's ufuncs and `graphad.special`'s own."""
+    space, _, rest = name.partition(":")
+    if space == "numpy":
+        found = getattr(np, rest, None) if rest.isidentifier() else None
+        return found if isinstance(found, np.ufunc) else None
+    if space == "scipy.special":
+        import scipy.special
+
+        found = getattr(scipy.special, rest, None) if rest.isidentifier() else None
+        return found if isinstance(found, np.ufunc) else None
+    if space == "graphad.special" and rest in ga.special.__all__:
+        return getattr(ga.special, rest)
+    return None
 
 
-def _read(value, arrays, functions) -> Any:
-    if isinstance(value, list):
-        return tuple(_read(v, arrays, functions) for v in value)
-    if not isinstance(value, dict):
-        return value
-    (kind, inner), *rest = value.items()
-    if kind == "float":
+class _Reader:
+    """Values from JSON: each kind that `_Writer` writes, and no other."""
+
+    def __init__(self, arrays, functions):
+        self.arrays, self.functions = arrays, functions
+        self.parts: list[Part] = []
+        self.sizes: list[int] = []
+        self.count = 0
+
+    def value(self, value) -> Any:
+        if isinstance(value, list):
+            return tuple([self.value(v) for v in value])
+        if not isinstance(value, dict):
+            return value
+        kind = next(iter(value), "")
+        allowed = {"part": 2, "tuple": 2}.get(kind, 1)
+        read = getattr(self, f"_{kind}", None) if kind in READ else None
+        if read is None or len(value) != allowed:
+            raise archive.Broken(f"its description has a '{kind[:40]}'")
+        return read(value[kind], value)
+
+    def _float(self, inner, _):
+        if inner not in ("inf", "-inf", "nan"):
+            raise archive.Broken("a 'float' is neither an infinity nor nan")
         return float(inner)
-    if kind == "array":
-        return arrays[inner] if arrays[inner].ndim else arrays[inner][()]
-    if kind == "constant":
-        return Constant(_read(inner, arrays, functions))
-    if kind == "dict":
-        return {k: _read(v, arrays, functions) for k, v in inner.items()}
-    if kind == "expression":
-        from graphad.flows.symbolic import elementwise
 
-        expr = _expression(inner)
-        return elementwise(expr, next(iter(expr.free_symbols)))
-    if kind == "function":
-        return _function(inner, functions)
-    if kind in ("fields", "part"):
-        return _part(value["part"], value["fields"], arrays, functions)
-    if kind in ("items", "tuple"):
-        return TUPLES[value["tuple"]](*_read(value["items"], arrays, functions))
-    raise FlowFileError("flows.load", f"the file has a '{kind}'", expected="what save writes",
-                        got=str(rest)[:60], fix="pip install -U graphad")  # fmt: skip
+    def _array(self, inner, _):
+        if type(inner) is not int or not 0 <= inner < len(self.arrays):
+            raise archive.Broken("it names an array that it does not have")
+        found = self.arrays[inner]
+        return found if found.ndim else found[()]
+
+    def _constant(self, inner, _):
+        return Constant(self.value(inner))
+
+    def _dict(self, inner, _):
+        return {k: self.value(v) for k, v in inner.items()}
+
+    def _expression(self, inner, _):
+        try:
+            return Expression(checked(inner))
+        except ExpressionError as problem:
+            raise archive.Broken(str(problem)) from None
+
+    def _function(self, name, _):
+        space, _, rest = name.partition(":")
+        found = self.functions.get(rest) if space == "given" else _known(name)
+        if found is None or not callable(found):
+            raise FlowFileError("flows.load", f"the function '{rest[:60]}' is not there",
+                                expected="functions={'" + rest[:60] + "': f}",
+                                got=", ".join(self.functions) or "none",
+                                fix="load(path, functions=...)")  # fmt: skip
+        return found
+
+    def _tuple(self, name, value):
+        cls, items = TUPLES.get(name), self.value(value.get("items"))
+        if cls is None or type(items) is not tuple:
+            raise archive.Broken(f"its description has a '{str(name)[:40]}'")
+        return cls(*items)
+
+    def _same(self, k, _):
+        if type(k) is not int or not 0 <= k < len(self.parts):
+            raise archive.Broken("it uses a part again that it does not have")
+        self._counted(self.sizes[k])
+        return self.parts[k]
+
+    def _part(self, name, value):
+        cls, fields = KINDS.get(name), value.get("fields")
+        if cls is None or not isinstance(fields, dict):
+            raise FlowFileError("flows.load", f"there is no part '{str(name)[:60]}'",
+                                got=str(name)[:60],
+                                expected="parts of graphad, or classes that are imported",
+                                fix="import the module that defines it before")  # fmt: skip
+        start = self.count
+        self._counted(1)
+        made = object.__new__(cls)
+        read = {n: self.value(v) for n, v in fields.items()}
+        check_fields(cls, read)
+        made._set(**read)
+        made._loaded()
+        self.parts.append(made)
+        self.sizes.append(self.count - start)
+        return made
+
+    def _counted(self, more: int):
+        self.count += more
+        if self.count > MOST_PARTS:
+            raise archive.Broken(f"it has more than {MOST_PARTS} parts")
 
 
-def _tree(expr) -> Any:
-    """A sympy expression as nested lists."""
-    if expr.is_Symbol:
-        return "x"
-    if expr.is_Number:
-        return {"number": str(expr)}
-    return [type(expr).__name__, *map(_tree, expr.args)]
-
-
-def _expression(tree) -> Any:
-    """The expression of `_tree`; names are looked up among sympy's functions alone."""
-    import sympy
-
-    if tree == "x":
-        return sympy.Symbol("x", real=True)
-    if isinstance(tree, dict):
-        return sympy.Number(tree["number"]) if "/" not in tree["number"] else sympy.Rational(
-            tree["number"])  # fmt: skip
-    found = getattr(sympy, tree[0], None)
-    if not (isinstance(found, type) and issubclass(found, sympy.Basic)):
-        raise FlowFileError("flows.load", f"'{tree[0]}' is no function of sympy", got=tree[0],
-                            expected="what save writes", fix="another file")  # fmt: skip
-    return found(*map(_expression, tree[1:]))
-
-
-def _part(name, fields, arrays, functions):
-    cls = KINDS.get(name)
-    if cls is None:
-        raise FlowFileError("flows.load", f"there is no part '{name}'", got=name,
-                            expected="parts of graphad, or classes that are imported",
-                            fix="import the module that defines it before")  # fmt: skip
-    made = object.__new__(cls)
-    made._set(**{n: _read(v, arrays, functions) for n, v in fields.items()})
-    made._loaded()
-    return made
-
-
-def _function(name: str, functions):
-    module, _, rest = name.partition(":")
-    found = None
-    if module == "given":
-        found = functions.get(rest)
-    elif module.startswith(TRUSTED):
-        found = _found(module, rest)
-    if found is None or not callable(found):
-        raise FlowFileError("flows.load", f"the function '{rest}' is not there",
-                            expected="functions={'" + rest + "': f}", got=", ".join(functions) or
-                            "none", fix="load(path, functions=...)")  # fmt: skip
-    return found
+READ = {"float", "array", "constant", "dict", "expression", "function", "tuple", "same", "part"}

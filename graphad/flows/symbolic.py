@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import sympy
 
 import graphad as ga
 from graphad.errors import GraphadError
+from graphad.flows.expression import Expression, ExpressionError, Meaning, of_sympy
 
 LARGEST = 40  # operations of an expression that sympy is asked to solve
-
-
-class Meaning(NamedTuple):
-    """What is known of f: its log-slope and inverse as functions, None where they are not."""
-
-    forward: Callable | None
-    log_slope: Callable | None
-    inverse: Callable | None
-    text: str
 
 
 def meaning_of(f, params, domain, inverse) -> Meaning:
     """The symbolic side of a function, from an expression or from the trace of a function."""
     expr = _expression(f, params)
-    if expr is None:
+    try:
+        found = None if expr is None else _found(expr, domain, inverse)
+    except ExpressionError:
+        if isinstance(f, sympy.Expr):
+            raise
+        found = None
+    if found is None:
         text = "log|f'(x)|, f' by forward mode; inverse " + (
             "as given" if inverse is not None else "by a bracketed Newton iteration"
         )
         return Meaning(None, None, inverse, text)
+    return found
+
+
+def _found(expr, domain, inverse) -> Meaning:
     x: Any = next(iter(expr.free_symbols))
     slope = log_slope(expr.diff(x), x)
     text = f"log|f'(x)| = {slope.subs(x, _symbol('x'))}; inverse "
@@ -228,35 +229,6 @@ def _one_plus_exp(e: Any) -> Any:
     return rest.args[0] if constant == 1 and isinstance(rest, sympy.exp) else None
 
 
-def elementwise(expr, symbol) -> Callable:
-    """A NumPy function of an expression of one symbol, for arrays of any shape."""
-    own = {
-        "LogCosh": lambda u: np.abs(u) + np.log1p(np.exp(-2.0 * np.abs(u))) - math.log(2.0),
-        "SoftPlus": lambda u: np.logaddexp(u, 0),
-        "Log1P": np.log1p,
-        "ExpM1": np.expm1,
-    }
-    return _Evaluated(expr, symbol, sympy.lambdify(symbol, expr, [own, "numpy"]))
-
-
-class _Evaluated:
-    """A function that equal expressions make equal, so that what is compiled is shared."""
-
-    def __init__(self, expr, symbol, function):
-        self._key = sympy.srepr(expr.subs(symbol, sympy.Symbol("x", real=True)))
-        self._arguments = (expr, symbol)
-        self.expression = expr
-        self._function = function
-
-    def __call__(self, x, *unused: Any):
-        found = self._function(x)
-        return found if getattr(found, "shape", None) == x.shape else np.full_like(x, 0.0) + found
-
-    def __hash__(self):
-        return hash(self._key)
-
-    def __eq__(self, other):
-        return isinstance(other, _Evaluated) and other._key == self._key
-
-    def __reduce__(self):
-        return (elementwise, self._arguments)
+def elementwise(expr, symbol) -> Expression:
+    """A NumPy function of an expression of one symbol; ExpressionError where it has none."""
+    return Expression(of_sympy(expr, symbol))

@@ -7,20 +7,22 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
+from graphad.flows.bijector import inverse_with_log_det
 from graphad.flows.bijectors.act_norm import ActNorm
 from graphad.flows.bijectors.chain import Chain
-from graphad.flows.part import _items
-from graphad.flows.shapes import as_value
+from graphad.flows.constraints import Constraint, constrained, freed
+from graphad.flows.context import checked, lead_with, spread
+from graphad.flows.part import _items, places_of
 from graphad.flows.shapes import fit as fits
 
 EVALUATIONS = 50  # of the validation loss in a run
+JUDGED = 32  # batches of data by which the result is chosen where nothing is held out
 
 
 @dataclasses.dataclass
@@ -57,11 +59,14 @@ def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validat
         progress: a bar with loss and rate (by rich where it is installed).
         context: (n, features), for flows that take one.
         clip: gradients of a larger norm are shortened to it; None for never.
-        trainable: which parameters move: a prefix such as 'bijector', or a function of the name.
+        trainable: which parameters move: the name of a part such as 'bijector.parts.1', a list of
+            such names, or a function of a parameter's name.
 
-    `ActNorm`s are first set from the data. A loss or gradient that is not finite ends training with
-    a `TrainingStopped` warning that names the step and the layer; the parameters before that step
-    are returned.
+    `ActNorm`s are first set from the data. Scales stay positive: it is their logarithms that
+    move. A part that is used twice stays one. What is returned is finite, and the best that was
+    seen: by the held-out rows, or, of the start, the end and where the losses were lowest, by the
+    first rows of the data. A loss or gradient that is not finite ends training with a
+    `TrainingStopped` warning that names the step and the layer.
 
     >>> import numpy as np, graphad as ga
     >>> x = ga.random.normal(ga.random.key(1), (500, 1), loc=3.0)
@@ -72,12 +77,17 @@ def fit(flow, x, *, key, steps=1000, batch_size=256, learning_rate=1e-3, validat
     >>> bool(abs(flow.bijector.loc[0] - x.mean()) < 0.1)
     True
     """
-    x = fits(f"{type(flow).__name__}.fit", x, flow.event_shape).astype(flow.dtype)
-    if len(x.shape) != len(flow.event_shape) + 1 or not len(x):
-        raise ShapeError(f"{type(flow).__name__}.fit", "the data are rows of events",
-                         expected=f"shape (n, *{tuple(flow.event_shape)}), n >= 1",
-                         got=str(x.shape), fix="x.reshape(-1, *flow.event_shape)")  # fmt: skip
-    given = None if context is None else as_value("context", context).astype(flow.dtype)
+    name, whole = f"{type(flow).__name__}.fit", (*flow.batch_shape, *flow.event_shape)
+    x = fits(name, x, whole).astype(flow.dtype)
+    if len(x.shape) != len(whole) + 1 or not len(x):
+        raise ShapeError(name, "the data are rows of events", expected=f"shape (n, *{whole}), n "
+                         ">= 1", got=str(x.shape),
+                         fix="x.reshape(-1, *flow.event_shape)")  # fmt: skip
+    if steps < 0 or batch_size < 1:
+        raise ShapeError(name, "a training has steps, and rows for each",
+                         expected="steps >= 0, batch_size >= 1", fix="steps=1000, batch_size=256",
+                         got=f"steps={steps}, batch_size={batch_size}")  # fmt: skip
+    given = _rows_of(flow, "fit", context, len(x))
     order, batches = ga.random.split(key, 2)
     x, given, held = _held_out(flow, x, given, validation, order)
     run = _Run(flow, x, given, held, batches, min(batch_size, len(x)), clip, trainable)
@@ -102,21 +112,55 @@ def _held_out(flow, x, context, validation, key):
     theirs = None
     if isinstance(validation, tuple) and len(validation) == 2:
         validation, theirs = validation
-        theirs = as_value("validation", theirs).astype(flow.dtype)
     if (theirs is None) != (context is None):
         raise ShapeError("fit", "validation rows and a context go together",
                          expected="validation=(rows, context), or a part such as 0.1",
                          got="only one of them", fix="validation=0.1")  # fmt: skip
-    rows = fits("fit(validation=)", validation, flow.event_shape).astype(flow.dtype)
-    return x, context, (rows, theirs)
+    rows = fits("fit(validation=)", validation, (*flow.batch_shape, *flow.event_shape)).astype(
+        flow.dtype
+    )
+    if not len(rows):
+        raise ShapeError("fit", "there are no validation rows", expected="one or more",
+                         got=str(rows.shape), fix="validation=0.1")  # fmt: skip
+    return x, context, (rows, _rows_of(flow, "fit", theirs, len(rows)))
+
+
+def _rows_of(flow, method: str, context, count: int):
+    """A context for each row of the data."""
+    context = checked(flow, method, context)
+    if context is None:
+        return None
+    name = f"{type(flow).__name__}.{method}"
+    rows = lead_with(name, (count,), context)
+    if rows != (count,):
+        raise ShapeError(name, "the context is one row for each of the data",
+                         expected=f"shape ({count}, {context.shape[-1]})",
+                         got=str(tuple(context.shape)),
+                         fix="context.reshape(len(x), -1)")  # fmt: skip
+    return np.broadcast_to(context, (count, context.shape[-1])).astype(flow.dtype)
 
 
 @ga.function
 def _mean_loss(flow, x, context):
-    return -flow._log_prob(x, context).mean()
+    return -flow._log_prob(x, spread(context, len(flow.batch_shape))).mean()
 
 
 THETA, MEAN, SQUARE, SEEN = range(4)  # rows of the state; the last has the loss and the norm
+
+
+class _Best:
+    """What had the lowest score of what was offered; one that is not finite is passed over."""
+
+    def __init__(self):
+        self.score, self.theta, self.step, self.waited = math.inf, None, 0, 0
+
+    def offer(self, score: float, theta: Any, step: int) -> None:
+        """Keep it where it is the best so far; of equals the first."""
+        if score < self.score:
+            kept = theta.copy() if isinstance(theta, np.ndarray) else theta
+            self.score, self.theta, self.step, self.waited = score, kept, step, 0
+        else:
+            self.waited += 1
 
 
 class _Run:
@@ -129,31 +173,42 @@ class _Run:
     def __init__(self, flow, x, context, held, key, batch_size, clip, trainable):
         self.x, self.context, self.held, self.key = x, context, held, key
         self.batch_size, self.clip = batch_size, clip
+        few = slice(0, JUDGED * batch_size)
+        self.judged = x[few], None if context is None else context[few]
         if _has_act_norm(flow):
             first = x[: max(batch_size, 512)]
-            flow = flow.initialised(first, None if context is None else context[: len(first)])
+            flow = flow.initialised(
+                first,
+                None if context is None else spread(context[: len(first)], len(flow.batch_shape)),
+            )
         self.flow = flow
-        chosen = _chooser(trainable)
-        moved = {n: np.asarray(p) for n, p in flow.params.items() if chosen(n)}
+        chosen = _chosen(flow, trainable)
+        moved = {p.first: p for p in places_of(flow) if p.first == p.name}
+        moved = {n: p for n, p in moved.items() if n in chosen}
         if not moved:
             raise ShapeError("fit", "there is nothing to train",
                              expected="one parameter or more", got="none",
                              fix="trainable=None, or parameters as arrays")  # fmt: skip
-        self.places: dict[str, tuple[int, np.ndarray]] = {}
-        size = 0
-        for name, value in moved.items():
-            self.places[name] = size, value
+        self.places: dict[str, tuple[int, np.ndarray, Constraint | None]] = {}
+        free, size = [], 0
+        for name, place in moved.items():
+            value = np.asarray(place.value)
+            self.places[name] = size, value, place.constraint
+            free.append(freed(name, value, place.constraint).ravel())
             size += value.size
-        dtype = np.result_type(*[v.dtype for v in moved.values()])
+        dtype = np.result_type(*[v.dtype for v in free])
         self.state = np.zeros((4, max(size, 2)), dtype)
-        self.state[THETA, :size] = np.concatenate([v.ravel() for v in moved.values()])
+        self.state[THETA, :size] = np.concatenate(free)
         self.spare = np.empty_like(self.state)
         self.step = ga.function(self._stepped, name="fit.step")
 
     def _named(self, theta) -> dict[str, Any]:
-        """The parameters in a row of the state."""
-        return {n: theta[start : start + v.size].reshape(v.shape).astype(v.dtype)
-                for n, (start, v) in self.places.items()}  # fmt: skip
+        """The parameters that the free numbers in a row of the state mean."""
+        made = {}
+        for name, (start, value, constraint) in self.places.items():
+            free = theta[start : start + value.size].reshape(value.shape)
+            made[name] = constrained(free, constraint).astype(value.dtype)
+        return made
 
     def _stepped(self, state, rate, count, x, context):
         """The state after one step of Adam; as it was where the loss or gradient is not finite."""
@@ -175,9 +230,9 @@ class _Run:
         seen = np.concatenate([np.stack([loss, norm.astype(loss.dtype)]).astype(state.dtype), rest])
         return np.concatenate([np.where(ok, fresh, state[:SEEN]), seen[None]])
 
-    def current(self, state=None):
-        """The flow with the parameters as they are now."""
-        theta = (self.state if state is None else state)[THETA].copy()
+    def current(self, theta=None):
+        """The flow with the parameters as they are now, or as these free numbers mean."""
+        theta = (self.state[THETA] if theta is None else theta).copy()
         return self.flow.replace(self._named(theta))
 
     def rows(self):
@@ -192,14 +247,14 @@ class _Run:
             epoch += 1
 
     def validation(self, flow) -> float:
-        """The mean loss of the held-out rows."""
-        assert self.held is not None
-        return float(_mean_loss(flow, *self.held))
+        """The mean loss of the held-out rows, or of the first rows of the data."""
+        return float(_mean_loss(flow, *(self.held or self.judged)))
 
     def train(self, steps, learning_rate, patience, progress):
         """The steps; (flow, history)."""
-        history, best, started = History(), None, time.perf_counter()
-        every, waited = max(steps // EVALUATIONS, 1), 0
+        history, best, started = History(), _Best(), time.perf_counter()
+        every, window = max(steps // EVALUATIONS, 1), 0.0
+        before = self.state[THETA].copy()  # where the window of losses began
         rate = learning_rate if callable(learning_rate) else None
         fixed = None if rate else np.asarray(learning_rate, self.x.dtype)[()]
         batches = self.rows()
@@ -216,25 +271,43 @@ class _Run:
                     history.stopped = self._blame(k, loss, x, context)
                     break
                 history.loss.append(float(loss))
-                if self.held is not None and ((k + 1) % every == 0 or k == steps - 1):
-                    score = self.validation(self.current())
-                    history.validation.append((k + 1, score))
-                    if best is None or score < best[0]:
-                        best, waited, history.best_step = (score, self.state.copy()), 0, k + 1
+                window += loss
+                if (k + 1) % every == 0 or k == steps - 1:
+                    if self.held is None:  # where it was low on average is kept for a last look
+                        best.offer(window / every, before, k + 1 - every)
                     else:
-                        waited += 1
-                    if waited >= patience:
-                        history.stopped = (
-                            f"no better validation loss since step {history.best_step}"
-                        )
-                        break
+                        score = self.validation(self.current())
+                        history.validation.append((k + 1, score))
+                        best.offer(score, self.state[THETA], k + 1)
+                        if best.waited >= patience:
+                            history.stopped = f"no better validation loss since step {best.step}"
+                            break
+                    before, window = self.state[THETA].copy(), 0.0
                 show(k + 1, history)
         history.seconds = time.perf_counter() - started
-        if best is not None:
-            self.state = best[1]
         if history.stopped and history.stopped.startswith("step"):
             warnings.warn(history.stopped, TrainingStopped, stacklevel=4)
-        return self.current(), history
+        return self._chosen(best, len(history.loss), history), history
+
+    def _chosen(self, best: _Best, done: int, history: History):
+        """The best that was seen, by the held-out rows or by the first of the data."""
+        if self.held is not None and best.theta is not None:
+            history.best_step = best.step
+            return self.current(best.theta)
+        final = _Best()
+        with np.errstate(all="ignore"):
+            for theta, step in ((self.state[THETA], done), (best.theta, best.step)):
+                if theta is not None and step > 0:
+                    flow = self.current(theta)
+                    final.offer(self._score(flow), flow, step)
+            final.offer(self._score(self.flow), self.flow, 0)
+        history.best_step = final.step
+        return self.flow if final.theta is None else final.theta
+
+    def _score(self, flow) -> float:
+        """The loss by which results are compared; infinite where a parameter is not finite."""
+        known = all(np.isfinite(flow.params[n]).all() for n in self.places)
+        return self.validation(flow) if known else math.inf
 
     def _blame(self, step, loss, x, context) -> str:
         """Which layer gave the first value that is not finite."""
@@ -242,7 +315,7 @@ class _Run:
         if found is None:
             what = f"the loss is {float(loss)}, and its gradient is not finite"
             found = f"{what}: first in {self._bad_gradient(x, context)}"
-        return (f"step {step}: {found}; the parameters before this step are returned. A smaller "
+        return (f"step {step}: {found}; the best parameters before are returned. A smaller "
                 "learning_rate or clip, or scaled data, may help")  # fmt: skip
 
     def _bad_gradient(self, x, context) -> str:
@@ -262,12 +335,24 @@ def _has_act_norm(value) -> bool:
     return items is not None and any(_has_act_norm(child) for _, child in items)
 
 
-def _chooser(trainable) -> Callable[[str], bool]:
+def _chosen(flow, trainable) -> set[str]:
+    """Names of the parameters to train, each by its first place."""
+    places = places_of(flow)
     if trainable is None:
-        return lambda name: True
-    if isinstance(trainable, str):
-        return lambda name: name.startswith(trainable)
-    return trainable
+        return {p.first for p in places}
+    if callable(trainable):
+        return {p.first for p in places if trainable(p.name)}
+    prefixes = [trainable] if isinstance(trainable, str) else list(trainable)
+    found = set()
+    for prefix in prefixes:
+        own = {p.first for p in places if f"{p.name}.".startswith(f"{prefix}.")}
+        if not own:
+            names = list(dict.fromkeys(p.first for p in places))
+            raise ShapeError("fit", f"no parameter is in '{prefix}'", got=f"trainable={prefix!r}",
+                             expected="whole parts, as in " + ", ".join(names[:3]),
+                             fix="names of flow.params, or their beginnings")  # fmt: skip
+        found |= own
+    return found
 
 
 def first_not_finite(flow, x, context=None) -> str | None:
@@ -286,9 +371,12 @@ def first_not_finite(flow, x, context=None) -> str | None:
         else:
             layers.append((name, b))
 
+    if not hasattr(flow, "bijector"):
+        finite = np.isfinite(flow.log_prob(x, context)).all()
+        return None if finite else f"the log_prob of {type(flow).__name__} is not finite"
     collect("bijector", flow.bijector)
     for name, b in reversed(layers):
-        x, log_det = b.inverse_and_log_det(x, context)
+        x, log_det = inverse_with_log_det(b, x, context)
         for what, value in (("inverse", x), ("log-det", log_det)):
             if not np.isfinite(value).all():
                 return f"the {what} of {name} ({type(b).__name__}) is not finite"

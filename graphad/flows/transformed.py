@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
-from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.bijector import Bijector, all_over, event_log_det
+from graphad.flows.context import spread
 from graphad.flows.distribution import Distribution
 from graphad.flows.part import as_parameter
+from graphad.flows.refusal import logarithm_of, without_derivative
 from graphad.flows.shapes import over, together
+from graphad.random.categorical import log_of
+
+FIX = ("ga.stop_gradient(logits), or the sum over components of weight times the mean of each; "
+       "log_prob has a gradient in the weights")  # fmt: skip
 
 
 class TransformedDistribution(Distribution):
     """The distribution of y = f(x), x drawn from a base: a normalizing flow.
 
-    log p(y) = log p_base(x) + log |det dx/dy|, x = f⁻¹(y).
+    log p(y) = log p_base(x) + log |det dx/dy|, x = f⁻¹(y), and -inf where y is no value of f.
 
     Args:
         base: a distribution of x. Where its event is smaller than the bijector's, batch axes of
@@ -63,29 +70,35 @@ class TransformedDistribution(Distribution):
         return np.dtype(self._dtype) if self._dtype else super().dtype
 
     def _log_prob(self, y, context):
-        x, log_det = self.bijector._inverse(y, context)
+        x, log_det, inside = self.bijector._density_inverse(y, self._spread(context))
         axes = len(self.base.event_shape)
-        return self.base._log_prob(x, None) - self._total(-log_det, x, axes)
+        log_p = self.base._log_prob(x, context) - self._total(-log_det, x, axes)
+        if inside is None:
+            return log_p
+        inside = all_over(inside, axes - len(self.bijector.event_shape))
+        return np.where(inside, log_p, -math.inf)
+
+    def _spread(self, context):
+        """The context beside the bijector's events, which may be smaller than the base's."""
+        return spread(context, len(self.base.event_shape) - len(self.bijector.event_shape))
 
     def _total(self, log_det, x, axes):
         """The forward log-det, summed over what of the base's event the bijector's lacks."""
         return event_log_det(log_det, self.bijector, x, axes)
 
     def _sample(self, key, shape, context):
-        return self.bijector._forward(self._drawn(key, shape), context)[0]
-
-    def _drawn(self, key, shape):
-        return self.base._sample(key, shape, None)
+        x = self.base._sample(key, shape, context)
+        return self.bijector._forward(x, self._spread(context))[0]
 
     def _sample_and_log_prob(self, key, shape, context):
-        x = self._drawn(key, shape)
-        y, log_det = self.bijector._forward(x, context)
+        x = self.base._sample(key, shape, context)
+        y, log_det = self.bijector._forward(x, self._spread(context))
         axes = len(self.base.event_shape)
-        return y, self.base._log_prob(x, None) - self._total(log_det, x, axes)
+        return y, self.base._log_prob(x, context) - self._total(log_det, x, axes)
 
     def initialised(self, x, context=None) -> TransformedDistribution:
         """The flow with `ActNorm`s set from a batch of data."""
-        bijector, _ = self.bijector.initialised(x, context)
+        bijector, _ = self.bijector.initialised(x, self._spread(context))
         return type(self)._made(self, bijector)
 
     def _made(self, bijector):
@@ -96,18 +109,6 @@ class TransformedDistribution(Distribution):
     def explain(self) -> str:
         """Its parts, and how the log-det is had."""
         return f"base {self.base!r}\n" + self.bijector.explain()
-
-    def fit(self, x, **options):
-        """Train by maximum likelihood: see `graphad.flows.training.fit`."""
-        from graphad.flows.training import fit
-
-        return fit(self, x, **options)
-
-    def save(self, path, functions=None):
-        """Write to a file: see `graphad.flows.storage.save`."""
-        from graphad.flows.storage import save
-
-        save(self, path, functions)
 
     def plot(self, **options):
         """Draw the density of 1 or 2 dimensions: see `graphad.flows.picture.plot`."""
@@ -154,11 +155,12 @@ class Independent(Distribution):
         return self.base.dtype
 
     def _log_prob(self, x, context):
-        return over(self.base._log_prob(x, context), self.axes)
+        return over(self.base._log_prob(x, spread(context, self.axes)), self.axes)
 
     def _sample(self, key, shape, context):
         batch = tuple(self.base.batch_shape)
-        return self.base._sample(key, (*shape, *batch[len(batch) - self.axes :]), context)
+        whole = (*shape, *batch[len(batch) - self.axes :])
+        return self.base._sample(key, whole, spread(context, self.axes))
 
     def _entropy(self):
         return over(self.base._entropy(), self.axes)
@@ -173,7 +175,8 @@ class Mixture(Distribution):
     """sum_k w_k p_k(x): components are the last batch axis of one distribution.
 
     log p(x) = logsumexp_k(log w_k + log p_k(x)). A draw picks its component by the compiled
-    categorical sampler.
+    categorical sampler; it has derivatives in the components' parameters and none in the weights,
+    which is a DerivativeError.
 
     Args:
         logits: (..., K), log-weights of any scale; or weights= instead.
@@ -194,8 +197,9 @@ class Mixture(Distribution):
                              got="one of them is missing",
                              fix="Mixture(np.zeros(3), Normal(np.arange(3.0)))")  # fmt: skip
         if weights is not None:
-            with np.errstate(divide="ignore"):
-                logits = np.log(as_parameter("Mixture", weights))
+            weights = as_parameter("Mixture", weights)
+            logits = log_of("Mixture", weights)
+            logits = logits if hasattr(logits, "spec") else logits.astype(weights.dtype)
         logits = as_parameter("Mixture", logits)
         if tuple(logits.shape[-1:]) != tuple(components.batch_shape[-1:]) or not logits.shape:
             raise ShapeError("Mixture", "there is not one weight for each component",
@@ -226,16 +230,21 @@ class Mixture(Distribution):
     def _log_prob(self, x, context):
         n = len(self.event_shape)
         at = len(x.shape) - n
-        spread = np.expand_dims(x, at)
-        each = self.components._log_prob(spread, context)
+        spread_x = np.expand_dims(x, at)
+        each = self.components._log_prob(spread_x, spread(context, 1))
+        weights = logarithm_of(self.logits)
+        if weights is not None:  # by the weights, which may be zero and then still have a slope
+            total = np.log(weights.sum(-1))
+            return ga.special.logsumexp(each, axis=-1, b=weights) - total
         return ga.special.logsumexp(self._log_weights() + each, axis=-1)
 
     def _sample(self, key, shape, context):
         which, draws = ga.random.split(key, 2)
         logits = np.broadcast_to(self.logits, (*shape, self.logits.shape[-1]))
         drawn = ga.random.categorical(which, logits)
-        x = self.components._sample(draws, (*shape, self.logits.shape[-1]), context)
+        x = self.components._sample(draws, (*shape, self.logits.shape[-1]), spread(context, 1))
         n = len(self.event_shape)
         at = np.reshape(drawn, (*shape, *(1,) * (n + 1)))
         at = np.broadcast_to(at, (*shape, 1, *self.event_shape))
-        return np.take_along_axis(x, at, axis=len(shape)).reshape((*shape, *self.event_shape))
+        x = np.take_along_axis(x, at, axis=len(shape)).reshape((*shape, *self.event_shape))
+        return without_derivative(x, self.logits, "Mixture.sample", "the weights", FIX)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+import graphad as ga
+
 
 @dataclass(frozen=True)
 class AffineTransformer:
@@ -59,6 +61,11 @@ class ShiftTransformer:
     def inverse(self, y, raw) -> tuple[Any, Any]:
         """x and 0."""
         return y - raw[0], np.zeros_like(y)
+
+
+def _within(t):
+    """t, what rounding took out of [0, 1] put back; the derivative is 1."""
+    return t + ga.stop_gradient(np.clip(t, 0.0, 1.0) - t)
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,9 @@ class SplineTransformer:
         v = np.clip(x, -self.interval, self.interval)
         x0, width, y0, height, s0, s1 = self._pieces(v, raw, False)
         slope = height / width
-        t = (v - x0) / width
+        t = _within((v - x0) / width)
         u = 1.0 - t
-        bottom = slope + (s1 + s0 - 2.0 * slope) * t * u
+        bottom = slope * (t * t + u * u) + (s1 + s0) * t * u
         y = y0 + height * (slope * t * t + s0 * t * u) / bottom
         log_slope = self._log_slope(t, u, slope, s0, s1, bottom)
         return np.where(inside, y, x), np.where(inside, log_slope, 0.0)
@@ -137,14 +144,17 @@ class SplineTransformer:
         v = np.clip(y, -self.interval, self.interval)
         x0, width, y0, height, s0, s1 = self._pieces(v, raw, True)
         slope = height / width
-        rise, curve = v - y0, s1 + s0 - 2.0 * slope
-        a = height * (slope - s0) + rise * curve
-        b = height * s0 - rise * curve
-        c = -slope * rise
+        rise = (v - y0) / height
+        b = s0 - rise * (s1 + s0 - 2.0 * slope)
+        a, c = slope - b, slope * rise
         tiny = np.finfo(v.dtype).tiny
-        t = 2.0 * c / (-b - np.sqrt(np.maximum(b * b - 4.0 * a * c, tiny)))
+        root = np.sqrt(np.maximum(b * b + 4.0 * a * c, tiny))
+        # The root of a t² + b t = c in [0, 1], without the difference of two numbers nearly equal.
+        low = b < 0
+        above = np.where(low, root - b, 2.0 * c)
+        t = _within(above / np.where(low, 2.0 * a, root + b))
         u = 1.0 - t
-        bottom = slope + curve * t * u
+        bottom = slope * (t * t + u * u) + (s1 + s0) * t * u
         x = x0 + width * t
         log_slope = self._log_slope(t, u, slope, s0, s1, bottom)
         return np.where(inside, x, y), np.where(inside, -log_slope, 0.0)

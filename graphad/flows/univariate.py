@@ -7,13 +7,15 @@ import math
 import numpy as np
 
 import graphad as ga
+from graphad.errors import ParameterError
+from graphad.flows.constraints import POSITIVE
 from graphad.flows.distribution import OfNumbers
 from graphad.flows.normal import Located, shape_together
 from graphad.flows.part import as_parameter, positive
 
 
 class Uniform(OfNumbers):
-    """Uniform on [low, high): log p = -log(high - low) inside, -inf outside.
+    """Uniform on [low, high]: log p = -log(high - low) inside, -inf outside; draws are below high.
 
     >>> import graphad as ga
     >>> ga.flows.Uniform(0.0, 2.0).log_prob(3.0)
@@ -25,10 +27,14 @@ class Uniform(OfNumbers):
     def __init__(self, low=0.0, high=1.0, dtype=None):
         low, high = (as_parameter("Uniform", p, dtype) for p in (low, high))
         shape_together("Uniform", low=low, high=high)
+        if not (hasattr(low, "spec") or hasattr(high, "spec") or np.all(low < high)):
+            raise ParameterError("Uniform", "low is not below high", expected="low < high",
+                                 got=f"low={low}, high={high}"[:120],
+                                 fix="Uniform(high, low)")  # fmt: skip
         self._set(low=low, high=high)
 
     def _log_prob(self, x, context):
-        inside = (x >= self.low) & (x < self.high)
+        inside = (x >= self.low) & (x <= self.high)
         inside_or_nan = inside | np.isnan(x)
         return np.where(inside_or_nan, x * 0.0 - np.log(self.high - self.low), -math.inf)
 
@@ -79,6 +85,7 @@ class StudentT(OfNumbers):
     """
 
     children = ("df", "loc", "scale")
+    constraints = {"df": POSITIVE, "scale": POSITIVE}
 
     def __init__(self, df, loc=0.0, scale=1.0, dtype=None):
         df, loc, scale = (as_parameter("StudentT", p, dtype) for p in (df, loc, scale))

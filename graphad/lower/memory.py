@@ -7,6 +7,7 @@ With symbolic dims, temporaries of equal size share slots, whose places are comp
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -66,26 +67,33 @@ def pack(life, sizes) -> tuple[dict[int, int], int]:
 def _pack_in_time(life, sizes) -> tuple[dict[int, int], int]:
     """Places in order of first use, each in the smallest hole that fits."""
     holes: dict[int, int] = {}  # offset -> size
+    by_size: list[tuple[int, int]] = []  # (size, offset) of the holes, sorted
     ends: dict[int, int] = {}  # end of a hole -> its offset
     leaving: list[tuple[int, int]] = []  # (last step, buffer)
     offsets: dict[int, int] = {}
     total = 0
 
+    def closed(offset):
+        size = holes.pop(offset)
+        del ends[offset + size], by_size[bisect.bisect_left(by_size, (size, offset))]
+        return size
+
+    def opened(offset, size):
+        holes[offset], ends[offset + size] = size, offset
+        bisect.insort(by_size, (size, offset))
+
     def free(offset, size):
         nonlocal total
         if offset in ends:
-            start = ends.pop(offset)
-            size += holes.pop(start)
+            start = ends[offset]
+            size += closed(start)
             offset = start
         if offset + size in holes:
-            grown = holes.pop(offset + size)
-            ends.pop(offset + size + grown)
-            size += grown
+            size += closed(offset + size)
         if offset + size == total:
             total = offset
         else:
-            holes[offset] = size
-            ends[offset + size] = offset
+            opened(offset, size)
 
     peak = 0
     for b in sorted(life, key=lambda b: (life[b][0], -sizes[b])):
@@ -96,13 +104,12 @@ def _pack_in_time(life, sizes) -> tuple[dict[int, int], int]:
         while leaving and leaving[0][0] < first:
             _, gone = heapq.heappop(leaving)
             free(offsets[gone], sizes[gone])
-        fits = [(size, offset) for offset, size in holes.items() if size >= sizes[b]]
-        if fits:
-            size, offset = min(fits)
-            del holes[offset], ends[offset + size]
+        fits = bisect.bisect_left(by_size, (sizes[b], 0))
+        if fits < len(by_size):
+            size, offset = by_size[fits]
+            closed(offset)
             if size > sizes[b]:
-                holes[offset + sizes[b]] = size - sizes[b]
-                ends[offset + size] = offset + sizes[b]
+                opened(offset + sizes[b], size - sizes[b])
         else:
             offset, total = total, total + sizes[b]
         offsets[b] = offset

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 
 from graphad.errors import ShapeError
@@ -206,12 +209,11 @@ def _infer_concatenate(specs, params):
     return Spec(shape[:axis] + (dim,) + shape[axis + 1 :], specs[0].dtype)
 
 
-def _concatenate_transpose(ct, i, args, specs, params):
-    axis = params["axis"]
-    start = [0] * ct.ndim
-    for s in specs[:i]:
-        start[axis] = start[axis] + s.shape[axis]
-    return cut(ct, start, specs[i].shape)
+def taken_apart(ct: Value, which, specs, axis) -> list[Value]:
+    """The parts of a joined array that its pieces (of these specs) became, of some of them."""
+    starts: list[Any] = [0, *itertools.accumulate(s.shape[axis] for s in specs)]
+    return [cut(ct, [starts[i] if a == axis else 0 for a in range(ct.ndim)], specs[i].shape)
+            for i in which]  # fmt: skip
 
 
 def _concatenate_batch(args, batched, size, params):
@@ -226,7 +228,7 @@ structural(
     "concatenate",
     _infer_concatenate,
     lambda arrays, params, spec: np.concatenate(arrays, axis=params["axis"]),
-    _concatenate_transpose,
+    lambda ct, i, args, specs, params: taken_apart(ct, [i], specs, params["axis"])[0],
     _concatenate_batch,
     lowering="place",
 )

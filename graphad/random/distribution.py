@@ -6,7 +6,7 @@ import numpy as np
 
 import graphad as ga
 from graphad import primitives
-from graphad.errors import ShapeError
+from graphad.errors import DTypeError, ShapeError
 from graphad.random.categorical import as_logits, log_of, table_of
 from graphad.random.draws import shape_of
 
@@ -67,7 +67,11 @@ class Categorical:
 
     def log_prob(self, value):
         """log p(value), of integers that broadcast with the batch shape; -inf outside 0 ... K-1."""
-        return _log_prob(self.logits, value if hasattr(value, "astype") else np.asarray(value))
+        value = value if hasattr(value, "astype") else np.asarray(value)
+        if value.dtype.kind not in "iub":
+            raise DTypeError("Categorical.log_prob", "categories are integers", expected="int64",
+                             got=str(value.dtype), fix="value.astype(int)")  # fmt: skip
+        return _log_prob(self.logits, value)
 
     @property
     def probs(self):

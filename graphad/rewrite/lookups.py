@@ -54,17 +54,18 @@ class _Lookups:
 
     def _made(self, builder: Builder, i: int, new: dict[int, int]) -> int:
         """What a node looks up."""
-        if i not in self.before:
-            node = self.graph.nodes[i]
-            source = self.graph.nodes[self.graph.nodes[self.origin[i]].args[0]]
-            if node.id == self.origin[i]:
-                self.before[i] = new[source.id]
-            else:
-                args = [self._made(builder, a, new) if a in self.origin
-                        else builder.add("const", (), self._like(a, source), **self._options(a))
-                        for a in node.args]  # fmt: skip
-                spec = Spec(source.spec.shape, node.spec.dtype)
-                self.before[i] = builder.add(node.op, args, spec, **node.options)
+        source = self.graph.nodes[self.graph.nodes[self.origin[i]].args[0]]
+        self.before[self.origin[i]] = new[source.id]
+        chain = [i]
+        while chain[-1] not in self.before:
+            chain.append(self._varying(self.graph.nodes[chain[-1]]))
+        for n in reversed(chain[:-1]):
+            node = self.graph.nodes[n]
+            args = [self.before[a] if a in self.origin
+                    else builder.add("const", (), self._like(a, source), **self._options(a))
+                    for a in node.args]  # fmt: skip
+            spec = Spec(source.spec.shape, node.spec.dtype)
+            self.before[n] = builder.add(node.op, args, spec, **node.options)
         return self.before[i]
 
     def _like(self, i: int, source: Node) -> Spec:

@@ -14,6 +14,7 @@ from graphad.ops.array import cut, embed
 from graphad.ops.value import Value, add, const
 from graphad.spec import Spec
 
+MOST_JOINED = 128  # pieces that are joined one after another: each time all of them
 MOST_ASKED = 100  # nodes that one question may lead to, so that work is linear in the graph
 
 
@@ -180,6 +181,8 @@ def joined(a: Value, b: Value) -> Value | None:
     if starts[order[0]][axis] + first.shape[axis] != starts[order[1]][axis]:
         return None
     pieces = [piece for v in (first, second) for piece in _pieces(v, axis)]
+    if len(pieces) > MOST_JOINED:
+        return None
     whole = add(first, "concatenate", pieces, axis=axis)
     return embed(whole, starts[order[0]], (1,) * a.ndim, a.shape)
 

@@ -28,7 +28,7 @@ SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 DEFAULT_SIZE = "512M"
 
 MEANING = ("instructions.py", "blocks.py", "primitives.py", "translate.py", "analysis.py",
-           "build.py", "functions.py")  # fmt: skip
+           "machine_code.py", "functions.py")  # fmt: skip
 BODIES = ("target.py", "source.py", "real.py", "vecmath.py", "vectrig.py", "vecspecial.py",
           "vecgamma.py", "wide.py", "coefficients.py", "philox.py")  # fmt: skip
 

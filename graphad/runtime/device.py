@@ -6,7 +6,6 @@ Numba, CuPy, PyTorch), and then so are the results, as Numba's device arrays.
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -202,17 +201,16 @@ class DeviceProgram:
         self.may_fail = any(source.facts.fails for source, _ in sources)
         self.arguments = [b for b in self.program.buffers if b.kind in ("input", "captured")]
         self._free: list[Memory] = []
-        self._lock = threading.Lock()
 
     @contextmanager
     def _memory(self):
         """Memory for one call, kept for the next."""
-        with self._lock:
-            memory = self._free.pop() if self._free else None
-        memory = memory or Memory(self.at, self.schedule)
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = Memory(self.at, self.schedule)
         yield memory
-        with self._lock:
-            self._free.append(memory)
+        self._free.append(memory)
 
     def call(self, leaves, given=()) -> list[Any]:
         """Run on arrays of the host or the device; results are where the arguments are."""

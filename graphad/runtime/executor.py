@@ -37,8 +37,11 @@ from graphad.runtime.layout import (
     SYMBOLS_AT,
     TEAM,
     THREADS,
+    WATCHED,
+    WATCHED_AT,
+    WATCHED_FIELDS,
 )
-from graphad.status import BAD_SHAPE, NO_MEMORY, NOTED
+from graphad.status import BAD_SHAPE, MOVED, NO_MEMORY, NOTED
 
 # Work is counted in steps of about a tenth of a nanosecond. Waking a thread and moving its data to
 # another core costs some tens of µs: a loop is shared when there is SPLIT_WORK for each.
@@ -62,6 +65,11 @@ def kernel(table, start, stop):
             elif integer(table, symbols + value) != size:
                 return {BAD_SHAPE}
         at = shape + 4 * rank
+    at = integer(table, {WATCHED_AT})
+    for k in range(integer(table, {WATCHED})):
+        if integer(integer(table, at), 0) != integer(table, at + 1):
+            return {MOVED}
+        at += {WATCHED_FIELDS}
     layout = integer(table, {LAYOUT})
     if layout != 0:
         status = call_kernel(layout, table, 0, 0)

@@ -72,6 +72,10 @@ def error_of(status: int, region, lowered, leaves) -> Exception:
     if status == codes.FOREIGN:
         return RuntimeError(explain(region.param("callee").name, "the foreign function raised",
                                     where=region.where, fix="call it by itself"))  # fmt: skip
+    if status == codes.MOVED:
+        return ShapeError(lowered.name, "an array that the function uses was resized since it was "
+                          "traced", expected="the array as it was", got="other memory",
+                          fix="pass it as an argument")  # fmt: skip
     if status in WEIGHTS:
         problem, expected, fix = WEIGHTS[status]
         where = None if lowered.ours else region.where

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from graphad.runtime.places import Address
+
 # Our name: SciPy's, and the number of arguments.
 SCIPY = {
     "gamma": ("__pyx_fuse_1gamma", 1), "gammaln": ("gammaln", 1), "digamma": ("__pyx_fuse_1psi", 1),
@@ -226,7 +228,7 @@ def lapack_symbol(name: str) -> str:
 def lapack_address(name: str) -> int:
     """The address of SciPy's function of BLAS or LAPACK."""
     module = cython("cython_blas" if name[1:] in ("trsm", "gemm") else "cython_lapack")
-    return capsule_address(module.__pyx_capi__[name])
+    return Address(capsule_address(module.__pyx_capi__[name]), "lapack", name)
 
 
 @lru_cache(maxsize=1)
@@ -241,7 +243,7 @@ def blas_threads() -> tuple[int, int]:
         functions = [getattr(library, name, None) for name in pair]
         if all(functions):
             get, put = (ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions)  # type: ignore
-            return get, put
+            return Address(get, "blas", 0), Address(put, "blas", 1)
     return 0, 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.source import KernelSource
+from graphad.forks import Lock
 from graphad.runtime import cublas, nvvm
 from graphad.runtime.cuda import package
 
@@ -69,7 +70,7 @@ class Gpu:
         self.capability = tuple(device.compute_capability)
         self.pool = self._pool(int(device.id))
         self.kernels: dict[KernelSource, Any] = {}
-        self.lock = threading.Lock()
+        self.lock = Lock()
 
     def ready(self):
         """Make the device's context that of this thread."""
@@ -138,7 +139,7 @@ class Gpu:
     # -- work ------------------------------------------------------------------------------------
     def kernel(self, source: KernelSource) -> Any:
         """The function of a kernel on the device."""
-        with self.lock:
+        with self.lock.own:
             found = self.kernels.get(source)
             if found is None:
                 code = nvvm.code_of(source, self.capability)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,11 +15,12 @@ from graphad import status
 from graphad.emit.kernel import SPLIT_WORK, Inner, Kernel
 from graphad.emit.source import KernelSource, quick
 from graphad.emit.target import host
+from graphad.holding import holds, watched
 from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.runtime import executor as x
 from graphad.runtime import layout, products
-from graphad.runtime.build import build, cores, kernel_address
-from graphad.runtime.places import Place, later, room
+from graphad.runtime.build import build, code_of, cores, kernel_address
+from graphad.runtime.places import Address, Place, later, room
 from graphad.runtime.products import strips_memory
 from graphad.runtime.team import TEAM_SOURCES, team_address
 from graphad.spec import Dim, size_of
@@ -52,7 +53,9 @@ class Image:
     alive: tuple = ()
     sizes: KernelSource | None = None  # the kernel that writes what depends on symbolic dims
     releases: bool = True  # whether calls are long enough to let other Python threads run
+    refuses: bool = False  # whether a call may fail by its arguments' values after it wrote results
     regions: list[Any] = field(default_factory=list)  # of each step
+    written: tuple[Writer, int] | None = None  # what wrote it, words but for those that are watched
 
     @property
     def address(self) -> int:
@@ -68,12 +71,17 @@ class Image:
 class Writer:
     """Grows an image; values that are Dims are written by a kernel at the call."""
 
-    def __init__(self, program: Program, most_threads: int = 1):
+    def __init__(self, symbols: Sequence[str] = (), most_threads: int = 1):
         self.most_threads = most_threads
+        self.team: bool | None = None  # of threads, if there is one: whether it calls BLAS
+        self.addresses: dict[int, tuple[str, Any]] = {}  # slots of them, and what is there
+        self.captured_at: dict[int, np.ndarray] = {}  # slots of their records
+        self.watching: list[tuple[np.ndarray, tuple]] = []  # captured arrays that must stay
+        self.foreign = False  # whether there are addresses that we know no name of
         self.data: list[int] = [0] * layout.HEADER
         self.computed: list[tuple[int, Any]] = []
         self.relocations: list[tuple[int, int, Any]] = []
-        self.symbols = {s: i for i, s in enumerate(program.symbols)}
+        self.symbols = {s: i for i, s in enumerate(symbols)}
         self.checks: list[tuple] = []
         self.groups: list[list[StepAt]] = []  # steps that run one after another
         self.group_ends: list[tuple[int, int]] = []  # slots that say where a group starts and ends
@@ -92,6 +100,8 @@ class Writer:
             self.computed.append((slot, value))
         else:
             self.data[slot] = int(value)
+            if isinstance(value, Address):
+                self.addresses[slot] = value.origin
 
     def _check(self, dim, known):
         if not isinstance(dim, Dim):
@@ -138,12 +148,31 @@ class Writer:
         for b in scope.program.buffers:
             if b.kind == "captured":
                 array = scope.program.captured[b.index]
-                self.alive.append(array)
-                scope.places[b.id] = Place(self.put(array.ctypes.data), 0, self.relocations)
-                for value in (array.ndim, array.itemsize, 0, *array.shape, *array.strides):
-                    self.put(value)
-                self.data += [0] * (2 * array.ndim)
+                slot = len(self.data)
+                self.data += [0] * layout.input_words(array.ndim)
+                self.capture(array, slot)
+                self.watching.append((array, b.spec.shape))
+                scope.places[b.id] = Place(slot, 0, self.relocations)
                 self.data[layout.CAPTURED] += 1
+
+    def capture(self, array: np.ndarray, slot: int) -> None:
+        """The record of a captured array."""
+        self.alive += holds(array)
+        self.captured_at[slot] = array
+        record = (array.ctypes.data, array.ndim, array.itemsize, 0, *array.shape, *array.strides)
+        self.data[slot : slot + len(record)] = record
+
+    def watch(self) -> None:
+        """What shows, before each call, that captured arrays are where they were."""
+        found = [pair for array, shape in self.watching for pair in watched(array, shape)]
+        self.data[layout.WATCHED_AT], self.data[layout.WATCHED] = len(self.data), len(found)
+        self.data += [word for pair in found for word in pair]
+
+    def address_of(self, source: KernelSource, keep: bool) -> int:
+        """Where a kernel is, as long as the image is there."""
+        code = code_of(source, keep)
+        self.alive.append(code)
+        return Address(code.address, "kernel", source)
 
     def follow(self, place: Place, more=0) -> int:
         """A new slot with an address in a buffer."""
@@ -207,7 +236,7 @@ class Scope:
                 getattr(self, f"_{type(region).__name__.lower()}")(region, kernel)
 
     def step(self, source, table, region, stop: Any = 0, work: Any = 0, grain=1, address=0):
-        address = address or kernel_address(source, self.keep)
+        address = address or self.writer.address_of(source, self.keep)
         step = StepAt(address, table, stop, work, grain, region)
         self.writer.groups[self.group].append(step)
 
@@ -222,7 +251,7 @@ class Scope:
         for value in integers:
             self.writer.put(value)
         if blas is not None:
-            address = address or kernel_address(source, self.keep)
+            address = address or self.writer.address_of(source, self.keep)
             address, table = products.held(self, address, table, blas)
         self.step(source, table, region, stop, work, grain, address)
 
@@ -388,10 +417,12 @@ def make_image(
     kinds = {type(region) for region in all_regions(program)}
     sources += [source for kind, source in OF_REGIONS.items() if kind in kinds]
     held = [x.HELD_SOURCE] if any(k.blas is not None for k in ours) else []
-    build([*sources, *held, *(TEAM_SOURCES if shared else ())], keep)
-    w = Writer(program, threads)
+    built = build([*sources, *held, *(TEAM_SOURCES if shared else ())], keep)
+    w = Writer(program.symbols, threads)
+    w.foreign = len(ours) < len(all_kernels(kernels))
+    w.alive += built
     if shared:
-        w.data[layout.THREADS], w.data[layout.TEAM] = threads, team_address(products)
+        w.data[layout.THREADS], w.team = threads, products
     scope = Scope(w, program, kernels, keep)
     inputs_at, outputs_at = w.inputs(scope), w.outputs(scope)
     w.data[layout.SYMBOLS_AT] = len(w.data)
@@ -449,16 +480,27 @@ def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:
     for entry in w.relocations:
         for value in entry:
             w.put(value)
-    for at, address in zip(EXECUTORS, _addresses(), strict=True):
-        w.data[at] = address
     sizes = None
     if w.computed or w.checks:
         sizes = sizes_source(w)
-        w.data[layout.LAYOUT] = kernel_address(sizes, keep)
+        w.data[layout.LAYOUT] = w.address_of(sizes, keep)
+    return finished(w, inputs_at, outputs_at, sizes, regions)
+
+
+def finished(w: Writer, inputs_at, outputs_at, sizes=None, regions=()) -> Image:
+    """The image of what has been written."""
+    for at, address in zip(EXECUTORS, _addresses(), strict=True):
+        w.data[at] = address
+    if w.team is not None:
+        w.data[layout.TEAM] = team_address(w.team)
+    words = len(w.data)
+    w.watch()
     w.data[layout.LENGTH] = len(w.data)
     data = np.array(w.data, np.int64)
     data[layout.IMAGE] = data.ctypes.data
-    return Image(data, inputs_at, outputs_at, tuple(w.alive), sizes, regions=regions)
+    made = Image(data, inputs_at, outputs_at, tuple(w.alive), sizes, regions=list(regions))
+    made.written = w, words
+    return made
 
 
 def sizes_source(w: Writer) -> KernelSource:

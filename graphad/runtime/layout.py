@@ -13,7 +13,7 @@ from __future__ import annotations
 # TEAM the address of the threads (see team.py).
 (LENGTH, EXECUTE, PREPARE, LAYOUT, INPUTS_AT, INPUTS, RELOCATIONS_AT, RELOCATIONS, STEPS_AT, STEPS,
  ARENA_BYTES, ARENA, SYMBOLS_AT, SELF, IMAGE, POOL, FAILED, FINISH, CAPTURED_AT, CAPTURED, THREADS,
- TEAM, RUN, HEADER) = range(24)  # fmt: skip
+ TEAM, RUN, WATCHED_AT, WATCHED, HEADER) = range(26)  # fmt: skip
 SHARE = 3  # slot of the team: the function that shares a loop
 
 # An input, and a captured array: address, rank, item size, bits (of a scalar, or the address of a
@@ -23,6 +23,8 @@ EQUAL, BIND, SAME = 0, 1, 2  # the dim equals a number; names a symbol; equals a
 
 # An output: the same four fields, then its shape.
 OUTPUT_FIELDS = 4
+
+WATCHED_FIELDS = 2  # an address, the word that must be there: captured arrays stay in their place
 
 RELOCATION_FIELDS = 3  # slot to set, slot of the base address, bytes to add
 STEP_FIELDS = 6  # kernel, slot of its table, start, stop, work (0: not to be split), grain

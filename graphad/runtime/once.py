@@ -7,22 +7,23 @@ native code holds the address of the other, that is memory of nobody's.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from graphad.forks import Lock
 
 T = TypeVar("T")
 
 
 def once(make: Callable[[], T]) -> Callable[[], T]:
     """The function, called once, ever; later calls give what it gave."""
-    lock = threading.RLock()
+    lock = Lock()
     made: list[T] = []
 
     @functools.wraps(make)
     def get() -> T:
         if not made:
-            with lock:
+            with lock.own:
                 if not made:
                     made.append(make())
         return made[0]

@@ -7,6 +7,18 @@ from typing import Any, NamedTuple
 from graphad.lower.memory import ALIGNMENT, aligned
 
 
+class Address(int):
+    """An address that differs between processes, and what is there: ("kernel", its source),
+    ("lapack", a name), ("blas", which of `blas_threads`)."""
+
+    origin: tuple[str, Any]
+
+    def __new__(cls, value: int, kind: str, which: Any):
+        made = super().__new__(cls, value)
+        made.origin = (kind, which)
+        return made
+
+
 class Place(NamedTuple):
     """Where a buffer is: bytes beyond the address in a slot, and the list that its relocations go
     to (the image's own, or that of the loop that moves it)."""

@@ -79,7 +79,7 @@ def held(scope, address: int, table: int, rows) -> tuple[int, int]:
     for value in (*calls, w.most_threads, rows, address):
         w.put(value)
     w.follow(Place(layout.SELF, 8 * table, w.relocations))
-    return kernel_address(x.HELD_SOURCE, scope.keep), own
+    return kernel_address(x.HELD_SOURCE), own
 
 
 def strips(scope, region, kernel) -> None:
@@ -105,7 +105,7 @@ def strips(scope, region, kernel) -> None:
             for value in its.integers:
                 w.put(value)
             assert not its.totals and its.stop % region.rows == 0
-            address, rows = kernel_address(its.source, scope.keep), its.stop // region.rows
+            address, rows = w.address_of(its.source, scope.keep), its.stop // region.rows
             work += its.work
         steps.append((address, at, rows))
     _strips_step(scope, region, steps, own, start, rooms, places[-1], work)

@@ -1,15 +1,8 @@
-"""Around a run of the user's code: what must not happen in it, and what NumPy's errors mean."""
+"""Around a run of the user's code: what NumPy's errors mean."""
 
 from __future__ import annotations
 
-import dis
-import pickle
-import sys
-from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
-
-import numpy as np
 
 from graphad.errors import (
     _INTERNAL,
@@ -24,68 +17,6 @@ from graphad.ops import matrix_functions, special
 from graphad.ops.scipy_functions import FUNCTIONS
 from graphad.trace import scipy_names
 from graphad.trace.tensor import ASSEMBLE
-
-
-@contextmanager
-def no_random_numbers(f: Callable):
-    """An error when NumPy's generators were used inside: one draw would be frozen for ever."""
-    f = getattr(f, "__wrapped__", f)
-    ready = "numpy.random" in sys.modules
-    generators = _generators(f) if ready else []
-    before = [_state(g) for g in generators]
-    yield
-    drawn = any(_state(g) != b for g, b in zip(generators, before, strict=True))
-    if drawn or (not ready and "numpy.random" in sys.modules and _started()):
-        raise TraceError(
-            "np.random inside a traced function",
-            "the draw would be frozen into the kernel",
-            where=_drawing_line(f),
-            expected="ga.random with a key, or random numbers as an argument",
-            got="a draw while tracing",
-            fix="ga.random.normal(key, shape), with key = ga.random.key(0) as an argument",
-        )
-
-
-def _generators(f):
-    found: list[Any] = [np.random.mtrand._rand]
-    code = getattr(f, "__code__", None)
-    if code is not None:
-        reach = [f.__globals__.get(n) for n in code.co_names]
-        for cell in f.__closure__ or ():
-            try:
-                reach.append(cell.cell_contents)
-            except ValueError:  # an empty cell: the name is bound later
-                continue
-        found += [g for g in reach if isinstance(g, (np.random.Generator, np.random.RandomState))]
-    return found
-
-
-def _state(generator):
-    bits = getattr(generator, "bit_generator", None)
-    state = generator._bit_generator.state if bits is None else bits.state
-    return pickle.dumps(state)
-
-
-def _started() -> bool:
-    """Whether NumPy's global generator, new in this process, has been drawn from."""
-    return np.random.mtrand._rand._bit_generator.state["state"]["pos"] != 624
-
-
-def _drawing_line(f) -> Where:
-    """The line that names np.random or a generator."""
-    code = getattr(f, "__code__", None)
-    if code is None:
-        return NOWHERE
-    line = code.co_firstlineno
-    for instruction in dis.get_instructions(code):
-        place = instruction.positions
-        line = (place and place.lineno) or line
-        name = str(instruction.argval)
-        reached = f.__globals__.get(name)
-        if name == "random" or isinstance(reached, (np.random.Generator, np.random.RandomState)):
-            return Where(code.co_filename, line)
-    return Where(code.co_filename, code.co_firstlineno)
-
 
 _RAW = {
     "setting an array element with a sequence": (

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import NOWHERE, TraceError, Where
+from graphad.forks import in_child
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
 from graphad.trace import pytree, scipy_names
+from graphad.trace.draws import Again
 from graphad.trace.tensor import Tensor
 
 
@@ -23,21 +25,26 @@ def underlying(f: Callable) -> Callable:
     return python if python is not None else f
 
 
-_ACTIVE = threading.local()
-TRACING = np.zeros(
-    1, np.int64
-)  # traces under way in any thread: calls look at it, see runtime/gate
-_COUNTING = threading.Lock()
+class _Own(threading.local):
+    builder: Builder | None = None  # of the trace that this thread is in
+    depth = 0  # how many traces it is in
 
 
-def _count(step: int):
-    with _COUNTING:
-        TRACING[0] += step
+_ACTIVE = _Own()
+# Traces under way in any thread: calls look at it, see runtime/gate.
+TRACING = np.zeros(1, np.int64)
+
+
+def _only_own() -> None:
+    TRACING[0] = _ACTIVE.depth
+
+
+in_child(_only_own)
 
 
 def active() -> Tensor | None:
     """A value of the trace that this thread is in, if any."""
-    builder = getattr(_ACTIVE, "builder", None)
+    builder = _ACTIVE.builder
     return None if builder is None else Tensor(builder, builder.add("const", (), _ZERO, value=0.0))
 
 
@@ -46,8 +53,9 @@ def trace(
 ) -> tuple[Graph, Any]:
     """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
 
-    Where two symbolic dims must be equal the run starts again with one name for both, and where
-    it met a function of SciPy's for the first time, with a name that takes traced values.
+    Where two symbolic dims must be equal the run starts again with one name for both, where it met
+    a function of SciPy's for the first time, with a name that takes traced values, and where random
+    numbers were drawn meanwhile, to see by whom.
     """
     with scipy_names.dispatching():
         return _trace(f, specs, names, where)
@@ -55,12 +63,14 @@ def trace(
 
 def _trace(f, specs, names, where) -> tuple[Graph, Any]:
     specs = list(specs)
-    outer = getattr(_ACTIVE, "builder", None)
+    outer, depth = _ACTIVE.builder, _ACTIVE.depth
     while True:
-        builder = _ACTIVE.builder = Builder()
+        builder = Builder()
         lessons = scipy_names.lessons()
-        _count(1)
         try:
+            # Ctrl-C comes after a call: of one call here and one there none is without the other.
+            np.add(TRACING, 1, TRACING)
+            _ACTIVE.builder, _ACTIVE.depth = builder, depth + 1
             with builder.at(where or NOWHERE):
                 leaves = [
                     Tensor(builder, builder.input(s, n)) for s, n in zip(specs, names, strict=True)
@@ -72,14 +82,16 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
             symbol, other = found.pair
             specs = [s.put({symbol: other}) for s in specs]
             continue
+        except Again:
+            continue
         except Exception as error:
             if outer is None and scipy_names.learned(error, lessons):
                 continue
             raise
         finally:
-            _count(-1)
+            _ACTIVE.builder, _ACTIVE.depth = outer, depth
             builder.open = False
-            _ACTIVE.builder = outer
+            np.subtract(TRACING, 1, TRACING)
         return graph, tree
 
 

@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from graphad.forks import Lock, in_child
 from graphad.ops.scipy_functions import FUNCTIONS, IGNORED
 from graphad.ops.value import Value
 from graphad.trace import pytree
 from graphad.trace.tensor import covered
 
-_LOCK = threading.Lock()
+_LOCK = Lock()
 _KNOWN: list[dict] = []  # namespaces with names to put a dispatcher behind
-_PUT: list[tuple[dict, str, Callable, Callable]] = []  # (namespace, name, original, dispatcher)
-_TRACES = 0
+_TRACES: list[int] = []  # the threads of the traces under way
 _LEARNED = 0  # how often names were learned
 
 
@@ -39,18 +39,30 @@ def lessons() -> int:
 @contextmanager
 def dispatching():
     """While inside, known names of SciPy's functions take traced values."""
-    global _TRACES
-    with _LOCK:
-        _TRACES += 1
-        if _TRACES == 1 and _KNOWN:
-            _put(_KNOWN)
+    own = threading.get_ident()
     try:
+        _TRACES.append(own)
+        _arrange()
         yield
     finally:
-        with _LOCK:
-            _TRACES -= 1
-            if _TRACES == 0 and _PUT:
-                _take_back()
+        _TRACES.remove(own)
+        _arrange()
+
+
+def _arrange() -> None:
+    """Make the known names stand for what they should now; begun again after an interrupt."""
+    if _KNOWN:
+        with _LOCK.own:
+            for names in _KNOWN:
+                (_put if _TRACES else _take_back)(names)
+
+
+def _only_own() -> None:
+    own = threading.get_ident()
+    _TRACES[:] = [t for t in _TRACES if t == own]
+
+
+in_child(_only_own)
 
 
 def learned(error: Exception, before: int) -> bool:
@@ -61,10 +73,11 @@ def learned(error: Exception, before: int) -> bool:
     if not found:
         return False
     found += [vars(sys.modules[m]) for m in FUNCTIONS if m in sys.modules]
-    with _LOCK:
+    with _LOCK.own:
         new = [names for names in found if not any(names is k for k in _KNOWN) and _holds(names)]
         _KNOWN.extend(new)
-        _put(new)
+        for names in new:
+            _put(names)
         _LEARNED += bool(new)
         return before < _LEARNED
 
@@ -109,21 +122,18 @@ def _holds(names: dict) -> bool:
     return any(id(v) in originals for v in list(names.values()))
 
 
-def _put(namespaces) -> None:
+def _put(names: dict) -> None:
     originals = _originals()
-    for names in namespaces:
-        for name, value in list(names.items()):
-            if id(value) in originals:
-                original, dispatcher = originals[id(value)]
-                names[name] = dispatcher
-                _PUT.append((names, name, original, dispatcher))
+    for name, value in list(names.items()):
+        if id(value) in originals:
+            names[name] = originals[id(value)][1]
 
 
-def _take_back() -> None:
-    for names, name, original, dispatcher in _PUT:
-        if names.get(name) is dispatcher:  # or someone has put another there
-            names[name] = original
-    _PUT.clear()
+def _take_back(names: dict) -> None:
+    dispatchers = {id(dispatcher): original for original, dispatcher in _originals().values()}
+    for name, value in list(names.items()):
+        if id(value) in dispatchers:  # or someone has put another there
+            names[name] = dispatchers[id(value)]
 
 
 def _dispatcher(original: Callable, implementation: Callable, name: str) -> Callable:

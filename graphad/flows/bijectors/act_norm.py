@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from graphad.flows.bijector import Bijector
+from graphad.flows.bijector import Bijector, inverse_of
 from graphad.flows.bijectors.permute import nothing
 from graphad.flows.shapes import as_shape
 
@@ -45,7 +45,7 @@ class ActNorm(Bijector):
     def initialised(self, x, context=None):
         """With the mean and deviation of each channel of x, once."""
         if self.ready:
-            return self, self.inverse(x, context)
+            return self, inverse_of(self, x)
         axes = tuple(range(len(x.shape) - 1)) if self._event else None
         loc, deviation = x.mean(axis=axes), x.std(axis=axes)
         constant = deviation <= 1e-6 * (1.0 + np.abs(loc))
@@ -53,7 +53,7 @@ class ActNorm(Bijector):
         made = object.__new__(ActNorm)
         made._set(loc=np.asarray(loc, self.loc.dtype), _event=self._event, ready=True,
                   log_scale=np.asarray(log_scale, self.loc.dtype))  # fmt: skip
-        return made, made.inverse(x, context)
+        return made, inverse_of(made, x)
 
     @property
     def log_det_cost(self):

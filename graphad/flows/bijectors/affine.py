@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphad.errors import ParameterError
 from graphad.flows.bijector import Bijector
 from graphad.flows.normal import shape_together
 from graphad.flows.part import as_parameter
@@ -28,6 +29,9 @@ class Affine(Bijector):
     def __init__(self, loc=0.0, scale=1.0, event_shape=None, dtype=None):
         loc, scale = (as_parameter("Affine", p, dtype) for p in (loc, scale))
         whole = shape_together("Affine", loc=loc, scale=scale)
+        if not hasattr(scale, "spec") and not np.all(scale != 0):
+            raise ParameterError("Affine", "a scale of zero has no inverse", expected="scale != 0",
+                                 got="scale with 0 in it", fix="np.ones(shape)")  # fmt: skip
         event = whole if event_shape is None else as_shape("Affine", event_shape)
         self._set(loc=loc, scale=scale, _event=event)
 

@@ -11,6 +11,7 @@ from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.bijectors.coupling import grouped
 from graphad.flows.conditioner import MaskedMLP
+from graphad.flows.context import MAY
 from graphad.flows.shapes import as_shape
 from graphad.flows.transformers import AffineTransformer, SplineTransformer
 
@@ -55,6 +56,13 @@ class MaskedAutoregressive(Bijector):
             conditioner = MaskedMLP(key, math.prod(event), hidden, transformer.count, context,
                                     activation, dtype, order)  # fmt: skip
         self._set(conditioner=conditioner, _event=event, transformer=transformer)
+
+    def context_needs(self):
+        """What the network's side input takes."""
+        if not isinstance(self.conditioner, MaskedMLP):
+            return frozenset([MAY])
+        side = self.conditioner.side
+        return frozenset([] if side is None else [side.shape[0]])
 
     def _flat(self, x):
         return np.reshape(x, (*tuple(x.shape)[: len(x.shape) - len(self._event)],

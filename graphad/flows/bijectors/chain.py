@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphad.errors import ShapeError
-from graphad.flows.bijector import Bijector, event_log_det
+from graphad.flows.bijector import Bijector, all_over, event_log_det, inverse_of
+from graphad.flows.context import spread
 from graphad.flows.shapes import together
 
 
@@ -68,7 +69,7 @@ class Chain(Bijector):
     def _forward(self, x, context):
         total = None
         for part, axes in zip(self.parts, self._axes(), strict=True):
-            y, log_det = part._forward(x, context)
+            y, log_det = part._forward(x, spread(context, axes - len(part.event_shape)))
             log_det = event_log_det(log_det, part, x, axes)
             total = log_det if total is None else total + log_det
             x = y
@@ -77,18 +78,40 @@ class Chain(Bijector):
     def _inverse(self, y, context):
         total = None
         for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
-            x, log_det = part._inverse(y, context)
+            x, log_det = part._inverse(y, spread(context, axes - len(part.event_shape)))
             log_det = event_log_det(log_det, part, x, axes)
             total = log_det if total is None else total + log_det
             y = x
         return y, total
 
+    def _density_inverse(self, y, context):
+        total = inside = None
+        for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
+            more = axes - len(part.event_shape)
+            x, log_det, here = part._density_inverse(y, spread(context, more))
+            log_det = event_log_det(log_det, part, x, axes)
+            total = log_det if total is None else total + log_det
+            if here is not None:
+                here = all_over(here, more)
+                inside = here if inside is None else inside & here
+            y = x
+        return y, total, inside
+
     def initialised(self, x, context=None):
-        """Each part set from the data as it comes to it, the last part first."""
-        parts = list(self.parts)
-        for k in reversed(range(len(parts))):
-            parts[k], x = parts[k].initialised(x, context)
-        return Chain(parts), x
+        """Each part set from the data as it comes to it, the last part first.
+
+        A part that is used twice is set once, by what comes to its last place.
+        """
+        made: dict[int, Bijector] = {}
+        for part, axes in zip(self.parts[::-1], self._axes()[::-1], strict=True):
+            given = spread(context, axes - len(part.event_shape))
+            if id(part) in made:
+                x = inverse_of(made[id(part)], x, given)
+            else:
+                made[id(part)], x = part.initialised(x, given)
+        if all(made[id(p)] is p for p in self.parts):
+            return self, x
+        return Chain([made[id(p)] for p in self.parts]), x
 
     def _lines(self, indent):
         return [f"{indent}Chain", *[line for p in self.parts for line in p._lines(indent + "  ")]]

@@ -10,7 +10,11 @@ import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
 from graphad.flows.conditioner import MLP, widths
+from graphad.flows.context import MUST
+from graphad.flows.part import places_of, replaced
 from graphad.flows.shapes import together
+
+SMALL = 0.1  # of the last layer's first weights: it starts near the inner bijector
 
 
 class Conditional(Bijector):
@@ -31,13 +35,15 @@ class Conditional(Bijector):
 
     def __init__(self, inner: Bijector, features: int = 0, network=None, key=None,
                  hidden=(64, 64), activation="relu", dtype="float64"):  # fmt: skip
-        count = sum(math.prod(p.shape) for p in inner.params.values())
+        count = sum(math.prod(p.value.shape) for p in places_of(inner, once=False))
         if network is None:
             if key is None or features < 1:
                 raise ShapeError("Conditional", "the network's weights are drawn at random",
                                  expected="features= and key=, or network=", got="neither",
                                  fix="Conditional(inner, 3, key=key)")  # fmt: skip
             network = MLP(key, (features, *widths(hidden), count), activation, dtype)
+            last = [n for n in network.params if n.startswith(f"layers.{len(network.layers) - 1}.")]
+            network = network.replace({n: SMALL * network.params[n] for n in last})
         self._set(inner=inner, network=network)
 
     @property
@@ -50,20 +56,23 @@ class Conditional(Bijector):
         """That of the inner bijector."""
         return self.inner.event_shape_out
 
+    def context_needs(self):
+        """What goes into the network."""
+        if isinstance(self.network, MLP):
+            return frozenset([self.network.layers[0]["weight"].shape[0]])
+        return frozenset([MUST])
+
     def _at(self, shifts):
         """The inner bijector with its parameters moved by one row of shifts."""
         made, start = {}, 0
-        for name, value in self.inner.params.items():
+        for name, _, value, _ in places_of(self.inner, once=False):
             size = math.prod(value.shape)
             part = shifts[start : start + size].reshape(tuple(value.shape))
             made[name] = value + part.astype(value.dtype)
             start += size
-        return self.inner.replace(made)
+        return replaced(self.inner, made, once=False)
 
     def _apply(self, x, context, axes, method):
-        if context is None:
-            raise ShapeError("Conditional", "it needs a context", expected="context=",
-                             got="none", fix="flow.log_prob(x, context=c)")  # fmt: skip
         shifts = self.network(context)
         lead = together(tuple(x.shape)[: len(x.shape) - axes], tuple(shifts.shape[:-1]))
         event = tuple(x.shape)[len(x.shape) - axes :]

@@ -6,7 +6,8 @@ from typing import Any
 
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.conditioner import MLP, widths
+from graphad.flows.conditioner import MLP, ConvNet, widths
+from graphad.flows.context import MAY, spread
 from graphad.flows.masks import Mask, mask_of
 from graphad.flows.shapes import as_shape, over
 
@@ -35,8 +36,19 @@ class Coupling(Bijector):
             conditioner = MLP(key, sizes, activation, dtype)
         self._set(conditioner=conditioner, _event=event, mask=mask, transformer=transformer)
 
+    def context_needs(self):
+        """What of the network's inputs are not the kept elements."""
+        net, kept = self.conditioner, len(self.mask.kept)
+        if not isinstance(net, (MLP, ConvNet)):
+            return frozenset([MAY])
+        taps = 9 if isinstance(net, ConvNet) else 1  # of a convolution
+        more = net.layers[0]["weight"].shape[0] // taps - kept
+        return frozenset([more] if more > 0 else [])
+
     def _raw(self, kept, context):
         """The transformer's raw parameters, each of the moved elements' shape."""
+        if isinstance(self.conditioner, MLP):
+            context = spread(context, self.mask.axes - 1)
         found = self.conditioner(kept, context) if context is not None else self.conditioner(kept)
         return grouped(type(self).__name__, found, tuple(kept.shape[:-1]), self.transformer.count,
                        len(self.mask.moved))  # fmt: skip

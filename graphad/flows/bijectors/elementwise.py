@@ -41,7 +41,6 @@ class Elementwise(Bijector):
 
     children = ("parameters",)
     settings = ("f", "domain", "given_inverse", "meaning")
-    derived = ("meaning",)
 
     def __init__(self, f: Any, params=(), domain=(-math.inf, math.inf), inverse=None):
         from graphad.flows import symbolic  # brings sympy
@@ -53,13 +52,6 @@ class Elementwise(Bijector):
         self._set(f=f, domain=(first, last), given_inverse=inverse, meaning=meaning,
                   parameters=tuple(as_parameter("Elementwise", p) for p in params))  # fmt: skip
         check_monotone(f, self.parameters, self.domain)
-
-    def _loaded(self):
-        from graphad.flows import symbolic
-
-        f = getattr(self.f, "expression", self.f)
-        meaning = symbolic.meaning_of(f, self.parameters, self.domain, self.given_inverse)
-        self._set(meaning=meaning)
 
     @property
     def event_shape(self):
@@ -88,10 +80,61 @@ class Elementwise(Bijector):
             x = solved(self.f, y, self.parameters, self.domain)
         return x, -self._log_slope(x)
 
+    def _density_inverse(self, y, context):
+        held, inside = self._held_in_image(y)
+        return (*self._inverse(held, context), inside)
+
+    def _held_in_domain(self, x):
+        first, last = self.domain
+        if first == -math.inf and last == math.inf:
+            return x, None
+        after = x > first if self._endless(first, x.dtype) else x >= first
+        before = x < last if self._endless(last, x.dtype) else x <= last
+        inside = after & before | np.isnan(x)
+        return np.where(inside, x, middle_of(self.domain)), inside
+
+    def _endless(self, end: float, dtype) -> bool:
+        """Whether f is known to be infinite at an end of its domain."""
+        value = self._at(end, dtype)
+        return not hasattr(value, "spec") and bool(np.isinf(value).all())
+
+    def _held_in_image(self, y):
+        """(y with another where it is no value of f, where it is one or None for everywhere)."""
+        first, last = self.domain
+        a, b = (self._limit(e, y.dtype) for e in self.domain)
+        after = y >= a if math.isfinite(first) else y > a
+        before = y <= b if math.isfinite(last) else y < b
+        below = y <= a if math.isfinite(first) else y < a
+        above = y >= b if math.isfinite(last) else y > b
+        inside = np.where(a <= b, after & before, below & above)
+        inside = inside & (np.abs(y) < math.inf) | np.isnan(y) | np.isnan(a) | np.isnan(b)
+        middle = self._at(middle_of(self.domain), y.dtype)
+        return np.where(inside, y, middle), inside
+
+    def _limit(self, end: float, dtype):
+        """f at an end of its domain; far out where it has no value there."""
+        value = self._at(end, dtype)
+        if math.isinf(end):
+            far = math.copysign(float(np.finfo(dtype).max) ** 0.5, end)
+            value = np.where(np.isnan(value), self._at(far, dtype), value)
+        return value
+
+    def _at(self, point: float, dtype):
+        with np.errstate(all="ignore"):
+            return self.f(np.full((), point, dtype), *self.parameters)
+
     @property
     def log_det_cost(self):
         """The derivative and the inverse that were found."""
         return self.meaning.text
+
+
+def middle_of(domain) -> float:
+    """A point inside a domain."""
+    first, last = domain
+    if math.isfinite(first) and math.isfinite(last):
+        return 0.5 * first + 0.5 * last
+    return first + 1.0 if math.isfinite(first) else last - 1.0 if math.isfinite(last) else 0.0
 
 
 def check_monotone(f: Callable, parameters, domain) -> None:

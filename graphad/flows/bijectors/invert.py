@@ -39,5 +39,9 @@ class Invert(Bijector):
     def _inverse(self, y, context):
         return self.inner._forward(y, context)
 
+    def _density_inverse(self, y, context):
+        held, inside = self.inner._held_in_domain(y)
+        return (*self.inner._forward(held, context), inside)
+
     def _lines(self, indent):
         return [f"{indent}Invert", *self.inner._lines(indent + "  ")]

@@ -48,10 +48,15 @@ class Partial(Bijector):
     def _inverse(self, y, context):
         return self._apply(y, self.inner._inverse, context)
 
+    def _density_inverse(self, y, context):
+        x, log_det, inside = self.inner._density_inverse(y[..., self.start : self.stop], context)
+        return self._joined(y, x), log_det + nothing(y, self._event), inside
+
     def initialised(self, x, context=None):
         """The inner one set from its part of the data."""
         inner, y = self.inner.initialised(x[..., self.start : self.stop], context)
-        return Partial(inner, self._event, self.start, self.stop), self._joined(x, y)
+        made = self if inner is self.inner else Partial(inner, self._event, self.start, self.stop)
+        return made, self._joined(x, y)
 
     def _lines(self, indent):
         return [f"{indent}Partial {self.start}:{self.stop}", *self.inner._lines(indent + "  ")]
