@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "status", "timings", "forks", "interrupts"],
+    ["errors", "status", "timings", "forks", "interrupts", "garbage"],
     ["spec"],
     ["op"],
     ["graph"],

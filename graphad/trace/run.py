@@ -11,6 +11,7 @@ import numpy as np
 
 from graphad.errors import NOWHERE, TraceError, Where
 from graphad.forks import in_child
+from graphad.garbage import put_off
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
@@ -55,7 +56,7 @@ def trace(
     Where two symbolic dims must be equal the run starts again with one name for both, and where
     it met a function of SciPy's for the first time, with a name that takes traced values.
     """
-    with scipy_names.dispatching():
+    with scipy_names.dispatching(), put_off():
         return _trace(f, specs, names, where)
 
 
