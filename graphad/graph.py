@@ -326,13 +326,16 @@ class Builder:
         return Graph(nodes, inputs, tuple(new[o] for o in outputs), tags, *kept)
 
 
+_PLAIN = {int, str}
+
+
 def _keyed(value):
     """A dict key that tells 1 from 1.0 and True, 0.0 from -0.0, and finds nan again."""
     kind = type(value)
     if kind is int or kind is str:
         return value
     if isinstance(value, tuple):
-        return tuple([_keyed(v) for v in value])
+        return value if _PLAIN.issuperset(map(type, value)) else tuple([_keyed(v) for v in value])
     if isinstance(value, (bool, int, float)):
         return (type(value).__name__, repr(value))
     return value

@@ -14,6 +14,7 @@ from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
 from graphad.forks import lazy
+from graphad.garbage import put_off
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
@@ -136,10 +137,11 @@ def lower_inside(program: Program, device: str) -> Program:
 def run_passes(passes, stage: Any, watch: Callable[[str, Any], None] | None = None) -> Any:
     """Run passes in order, checking each result; `watch(name, result)` sees every stage."""
     for step in passes:
-        with timed(step.name):
-            stage = step.run(stage)
-        with timed("check"):
-            stage = step.check(stage)
+        with put_off():
+            with timed(step.name):
+                stage = step.run(stage)
+            with timed("check"):
+                stage = step.check(stage)
         if watch is not None:
             watch(step.name, stage)
     return stage

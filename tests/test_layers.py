@@ -7,7 +7,7 @@ import graphad
 
 ROOT = pathlib.Path(graphad.__file__).parent
 ROWS = [
-    ["errors", "status", "timings", "forks", "holding", "interrupts"],
+    ["errors", "status", "timings", "forks", "garbage", "holding", "interrupts"],
     ["spec"],
     ["op"],
     ["graph"],

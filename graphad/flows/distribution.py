@@ -109,7 +109,7 @@ class Distribution(Part):
             fix="x, p = d.sample_and_log_prob(key, 10_000); (p - other.log_prob(x)).mean(0)",
         )  # fmt: skip
 
-    def fit(self, x, **options):
+    def fit(self, x, **options) -> tuple[Any, Any]:
         """Train by maximum likelihood: see `graphad.flows.training.fit`."""
         from graphad.flows.training import fit
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphad.lower.scalars import Literal, Ref, Scalar
 
-LENGTH = 160  # scalars of a piece
+LENGTH = 256  # scalars of a piece
 NEAR = 400  # scalars back: how far away arguments still tell repetitions apart
 WINDOW = 12  # scalars that are looked for before
 TRIED = 12  # distances of repetition

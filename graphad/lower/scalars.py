@@ -186,11 +186,10 @@ class Straightener:
             return self._scan(node, args[0])
         if node.op.name == "embed":
             out = np.full(spec.shape, ZERO, object)
-            first, step = node.param("start"), node.param("step")
-            from graphad.ops.array import positions
-
-            out[positions(first, step, args[0].shape)] = args[0]
+            out[_range(node, args[0].shape)] = args[0]
             return out
+        if node.op.name == "slice":
+            return args[0][_range(node, spec.shape)]
         return node.op.reference(args, node.options, _ObjectSpec(spec.shape))
 
     def _loads(self, node):
@@ -206,17 +205,16 @@ class Straightener:
         return objects(flat, spec.shape)
 
     def _pointwise(self, node, args):
-        operand = self.graph.nodes[node.args[-1]].spec.dtype
-        flats = [a.ravel() for a in args]
-        out = [self._scalar(node, list(xs), operand) for xs in zip(*flats, strict=True)]
+        dtypes = [self.graph.nodes[a].spec.dtype for a in node.args]
+        flats = [a.ravel().tolist() for a in args]
+        out = [self._scalar(node, xs, dtypes) for xs in zip(*flats, strict=True)]
         return objects(out, node.spec.shape)
 
-    def _scalar(self, node: Node, xs: list, operand):
+    def _scalar(self, node: Node, xs: tuple, dtypes):
         name, dtype = node.op.name, node.spec.dtype
         known = _known(name, xs)
         if known is not None:
             return known
-        dtypes = [self.graph.nodes[a].spec.dtype for a in node.args]
         if not any(isinstance(x, Term) for x in xs):
             numbers = [
                 np.asarray(0 if x is ZERO else x, d) for x, d in zip(xs, dtypes, strict=True)
@@ -225,7 +223,7 @@ class Straightener:
                 out = node.op.reference(numbers, node.options, Spec((), dtype))
             return np.asarray(out).item()
         terms = [self.term(x, d) for x, d in zip(xs, dtypes, strict=True)]
-        return self.put(name, terms, dtype, node.where, operand)
+        return self.put(name, terms, dtype, node.where, dtypes[-1])
 
     def _add(self, a, b, dtype, where):
         if a is ZERO:
@@ -347,9 +345,17 @@ class _ObjectSpec:
 def objects(items, shape):
     """An array of terms and numbers."""
     out = np.empty(len(items), object)
-    for k, item in enumerate(items):
-        out[k] = item
-    return out.reshape(shape)
+    out[:] = items
+    return out if shape == out.shape else out.reshape(shape)
+
+
+def _range(node: Node, shape) -> tuple[slice, ...]:
+    """The elements that a slice or embed is about, as NumPy's slices."""
+    found = []
+    for first, step, n in zip(node.param("start"), node.param("step"), shape, strict=True):
+        end = first + step * n
+        found.append(slice(first, end if end >= 0 else None, step) if n else slice(0, 0))
+    return tuple(found)
 
 
 def _is_finite(x) -> bool:
@@ -357,7 +363,7 @@ def _is_finite(x) -> bool:
     return x is ZERO or (not isinstance(x, Term) and math.isfinite(x))
 
 
-def _known(name: str, xs: list):
+def _known(name: str, xs: tuple):
     """The result where structural zeros decide it, else None."""
     if name == "scale" and any(x is ZERO or (not isinstance(x, Term) and x == 0) for x in xs):
         return ZERO

@@ -29,8 +29,12 @@ BOOL = np.dtype("?")
 
 def _infer_same(specs, params):
     first = specs[0]
-    assert all(s.shape == first.shape and s.dtype == first.dtype for s in specs), specs
-    return Spec(first.shape, first.dtype, all(s.weak for s in specs))
+    weak = first.weak
+    for s in specs[1:]:
+        if s is not first:
+            assert s.shape == first.shape and s.dtype == first.dtype, specs
+            weak = weak and s.weak
+    return first if weak == first.weak else Spec(first.shape, first.dtype, weak)
 
 
 def _infer_bool(specs, params):

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphad.errors import NOWHERE, TraceError, Where
 from graphad.forks import in_child
+from graphad.garbage import put_off
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
 from graphad.spec import Spec, Unify
@@ -57,7 +58,7 @@ def trace(
     a function of SciPy's for the first time, with a name that takes traced values, and where random
     numbers were drawn meanwhile, to see by whom.
     """
-    with scipy_names.dispatching():
+    with scipy_names.dispatching(), put_off():
         return _trace(f, specs, names, where)
 
 
