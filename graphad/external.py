@@ -26,8 +26,8 @@ def external(f, derivative: Callable | None = None, result: Any = None) -> Calla
         f: an `@njit` function of arrays (and numbers) that returns an array or a number; or a
             LowLevelCallable `double (double, ...)`, applied to each element.
         derivative: rule(primals, outputs, cotangents) -> gradients, a tuple with one for each
-            argument, in traced code: as `custom_derivative`'s define_vjp. Without it the result
-            is a constant to every derivative.
+            argument, in traced code: as `custom_derivative`'s define_vjp. Without it the call
+            cannot be differentiated, unless its arguments are under `ga.stop_gradient`.
         result: `ga.spec` of what f returns, or a function from the arguments' specs to it; by
             default that of the first argument.
 

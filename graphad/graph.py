@@ -137,12 +137,15 @@ class Graph:
 
     @property
     def nx(self):
-        """The networkx.DiGraph of this graph: node ids with `op` and `spec`, edges by data flow."""
+        """The networkx.DiGraph of this graph: node ids with `op`, `spec` and `where` as text.
+
+        Edges go by data flow; `networkx.write_graphml` takes it.
+        """
         import networkx
 
         g = networkx.DiGraph()
         for node in self.nodes:
-            g.add_node(node.id, op=node.op.name, spec=node.spec, where=node.where)
+            g.add_node(node.id, op=node.op.name, spec=str(node.spec), where=str(node.where))
         g.add_edges_from((a, node.id) for node in self.nodes for a in node.args)
         return g
 

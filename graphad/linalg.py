@@ -93,3 +93,7 @@ __all__ = [
     "sqrtm",
     "toeplitz",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

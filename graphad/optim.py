@@ -20,7 +20,7 @@ class AdamState(NamedTuple):
 class Adam(NamedTuple):
     """Adam with bias correction; made by `adam`."""
 
-    learning_rate: float
+    learning_rate: Any  # a number, or a function of the steps taken before
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
@@ -46,20 +46,24 @@ class Adam(NamedTuple):
             lambda v, g: self.b2 * v + (1.0 - self.b2) * (g * g), state.square, grads
         )
 
+        rate = self.learning_rate
+        if callable(rate):
+            rate = rate(state.count)
+
         def step(p, m, v):
             one = np.ones((), getattr(p, "dtype", float))
             first = 1.0 - (self.b1 * one) ** count
             second = 1.0 - (self.b2 * one) ** count
-            moved = p - self.learning_rate * (m / first) / (np.sqrt(v / second) + self.eps)
+            moved = p - rate * (m / first) / (np.sqrt(v / second) + self.eps)
             return moved.astype(p.dtype) if hasattr(p, "dtype") else moved
 
         return pytree.map_leaves(step, params, mean, square), AdamState(count, mean, square)
 
 
-def adam(
-    learning_rate: float = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
-) -> Adam:
+def adam(learning_rate: Any = 1e-3, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Adam:
     """Adam (Kingma and Ba 2015, algorithm 1): `.init(params)`, `.update(grads, state, params)`.
+
+    `learning_rate` may be a function of the number of steps taken before: a schedule.
 
     >>> import numpy as np
     >>> opt = adam(0.1)
@@ -69,3 +73,10 @@ def adam(
     array([0.9])
     """
     return Adam(learning_rate, b1, b2, eps)
+
+
+__all__ = ["Adam", "AdamState", "adam"]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

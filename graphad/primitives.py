@@ -139,3 +139,7 @@ __all__ = [
     "tail_quantile",
     "value_and_log_det",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

@@ -103,3 +103,7 @@ for _name in TABLE.scipy:
 
 def __getattr__(name: str) -> Any:
     raise AttributeError(f"graphad.special has no {name!r}; it has {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

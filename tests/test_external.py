@@ -56,9 +56,14 @@ def test_a_numba_function_with_a_derivative():
     np.testing.assert_allclose(ga.function(g).interpret(X, 0.5), plain(X, 0.5))
 
 
-def test_without_a_derivative_it_is_a_constant():
+def test_without_a_derivative_it_is_not_differentiated():
     f = ga.external(moved)
-    np.testing.assert_array_equal(ga.grad(lambda x: (f(x, 0.0) * x).sum())(X), X**2)
+    for transform in (ga.grad, ga.hessian, lambda g: ga.jacobian(g, mode="forward")):
+        with pytest.raises(errors.DerivativeError, match=r"external.*moved"):
+            transform(lambda x: (f(x, 0.0) * x).sum())(X)
+    constant = ga.grad(lambda x: (f(ga.stop_gradient(x), 0.0) * x).sum())
+    np.testing.assert_array_equal(constant(X), X**2)
+    np.testing.assert_array_equal(ga.grad(lambda x, y: (f(y, 0.0) * x).sum())(X, X), X**2)
 
 
 def test_the_result_may_have_another_shape():

@@ -81,6 +81,7 @@ def _wanted(builder, node: Node, active) -> list[int]:
         and (linear is None or i in linear)
         and isinstance(builder.nodes[a].spec, Spec)
         and builder.nodes[a].spec.is_float
+        and builder.nodes[a].op.family != "opaque"  # where a cotangent ends
     ]
 
 

@@ -87,3 +87,7 @@ __all__ = [
     "load",
     "save",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

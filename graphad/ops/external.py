@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graphad.errors import DerivativeError
 from graphad.op import Op, register
 from graphad.ops.loops import one_by_one
 from graphad.spec import Spec
@@ -42,7 +43,17 @@ def _batch(args, batched, size, params):
     return one_by_one("external", args, batched, size, params)[0]
 
 
+def _no_derivative(tangents, args, out, params):
+    name = params["callee"].name
+    raise DerivativeError(
+        f"external({name})", "this function has no derivative", expected="derivative=rule",
+        got="a derivative in one of its arguments",
+        fix=f"ga.external({name}, derivative=rule), or pass ga.stop_gradient(x) for a constant",
+    )  # fmt: skip
+
+
 register(
-    Op("external", "opaque", lambda specs, params: Spec(params["shape"], params["dtype"]),
-       _reference, batch=_batch, lowering="routine", cost=1000)
+    Op("external", "linearised", lambda specs, params: Spec(params["shape"], params["dtype"]),
+       _reference, jvp=_no_derivative, batch=_batch, lowering="routine",
+       cost=1000)
 )  # fmt: skip

@@ -22,7 +22,9 @@ from graphad.ops.value import (
 
 
 def axes_of(x: Value, axis) -> tuple[int, ...]:
-    """The reduced axes, sorted."""
+    """The reduced axes, sorted. As in NumPy's reductions, a number has an axis 0."""
+    if x.ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
+        return ()
     return (
         tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
     )
@@ -174,6 +176,9 @@ def _arg(name):
         if axis is None:
             flat = add(x, name, [ravel(x)], axes=(0,))
             return reshape(flat, (1,) * x.ndim) if keepdims else flat
+        if x.ndim == 0:
+            axis = normalize_axis_index(axis, 1)
+            return add(x, name, [ravel(x)], axes=(0,))
         axis = normalize_axis_index(axis, x.ndim)
         return _shaped(add(x, name, [x], axes=(axis,)), x, (axis,), keepdims)
 

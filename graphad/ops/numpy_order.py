@@ -143,6 +143,11 @@ def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear"
 @public(np.median, examples=["f(A34)", "f(A34, axis=1)", "f(A44, axis=0, keepdims=True)"])
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
     """As np.median."""
+    x = value(a)
+    axes = axes_of(x, axis)
+    if any(x.shape[k] == 0 for k in axes):  # of nothing it is nan
+        shape = [1 if k in axes else d for k, d in enumerate(x.shape) if keepdims or k not in axes]
+        return full(x, np.nan, shape, x.dtype if x.dtype.kind == "f" else np.float64)
     return quantile(a, 0.5, axis, keepdims=keepdims)
 
 

@@ -6,6 +6,7 @@ by nodes of their own, so un-broadcasting in reverse mode is the transpose of `b
 
 from __future__ import annotations
 
+import operator as operators
 from collections.abc import Sequence
 from typing import Any
 
@@ -341,11 +342,37 @@ def operator(name: str, *operands) -> Any:
     for x in operands:
         if isinstance(x, (str, dict, set, type(None), Composite)):
             return NotImplemented
+    decided = _beyond_range(name, operands)
+    if decided is not None:
+        return decided
     values = promoted(name, operands, op.takes)
     if name in _BOOLEAN and all(lift(values[0], x).dtype.kind == "b" for x in operands):
         return _on_booleans(name, operands)
     shape = broadcast_shapes(name, *[v.shape for v in values])
     return add(values[0], name, [broadcast_to(v, shape, name) for v in values])
+
+
+_COMPARISONS = {
+    "less": operators.lt, "less_equal": operators.le, "greater": operators.gt,
+    "greater_equal": operators.ge, "equal": operators.eq, "not_equal": operators.ne,
+}  # fmt: skip
+
+
+def _beyond_range(name: str, operands) -> Value | None:
+    """A comparison of integers with a Python integer that their dtype does not hold: as in NumPy
+    it is decided by the dtype."""
+    compare = _COMPARISONS.get(name)
+    if compare is None or len(operands) != 2:
+        return None
+    for k, (x, number) in enumerate((operands, operands[::-1])):
+        if not isinstance(x, Value) or type(number) is not int:
+            continue
+        if x.dtype.kind not in "iu" or x.spec.weak:
+            continue
+        held = np.iinfo(x.dtype)
+        if not held.min <= number <= held.max:
+            return full(x, compare(number, 0) if k else compare(0, number), x.shape, "?")
+    return None
 
 
 _BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None}

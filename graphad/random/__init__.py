@@ -53,3 +53,7 @@ __all__ = [
     "split",
     "uniform",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(n for n in globals() if n.startswith("__"))})

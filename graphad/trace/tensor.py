@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator as operator_module
 import sys
 from typing import Any
 
@@ -137,6 +138,25 @@ class Tensor(Value):
 
     def __getitem__(self, key):
         return indexing.index(self, key)
+
+    def _changed(self, other, name: str, operation):
+        """`x += v`: of an argument NumPy would change the caller's array, too."""
+        if self.ndim and _of_an_argument(self):
+            raise TraceError(
+                f"x {name}= v", "x is an argument, and the caller's array would not change",
+                expected="an expression that makes a new array", got=f"x {name}= v",
+                fix=f"x = x {name} v",
+            )  # fmt: skip
+        return operation(self, other)
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            raise TraceError(
+                "a format string", "a traced value has no digits to show while tracing",
+                expected="a number", got=f"{self!r} with the format {spec!r}",
+                fix="format the result of the call, or return the value and format that",
+            )  # fmt: skip
+        return repr(self)
 
     def __setitem__(self, key, value):
         raise TraceError(
@@ -302,3 +322,27 @@ for _n, _f in {
     "argsort": numpy_order.argsort, "searchsorted": numpy_order.searchsorted,
 }.items():  # fmt: skip
     _method(_n, _f)
+
+
+def _of_an_argument(x: Tensor) -> bool:
+    """Whether a value is an argument of the traced function, or a view of one."""
+    nodes, at = x.builder.nodes, x.id
+    while nodes[at].op.lowering == "view" and nodes[at].op.name not in ("stop_gradient", "barrier"):
+        at = nodes[at].args[0]
+    return nodes[at].op.name == "input"
+
+
+def _in_place_operator(name: str, operation):
+    return lambda self, other: self._changed(other, name, operation)
+
+
+for _name_of, _sign, _operation in (
+    ("iadd", "+", operator_module.add), ("isub", "-", operator_module.sub),
+    ("imul", "*", operator_module.mul), ("itruediv", "/", operator_module.truediv),
+    ("ipow", "**", operator_module.pow), ("ifloordiv", "//", operator_module.floordiv),
+    ("imod", "%", operator_module.mod), ("imatmul", "@", operator_module.matmul),
+    ("iand", "&", operator_module.and_), ("ior", "|", operator_module.or_),
+    ("ixor", "^", operator_module.xor), ("ilshift", "<<", operator_module.lshift),
+    ("irshift", ">>", operator_module.rshift),
+):  # fmt: skip
+    setattr(Tensor, f"__{_name_of}__", _in_place_operator(_sign, _operation))
