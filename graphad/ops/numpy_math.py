@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
@@ -21,9 +23,9 @@ from graphad.ops.value import (
 )
 
 
-def axes_of(x: Value, axis) -> tuple[int, ...]:
+def axes_of(x: Value, axis: Any) -> tuple[int, ...]:
     """The reduced axes, sorted. As in NumPy's reductions, a number has an axis 0."""
-    if x.ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
+    if x.ndim == 0 and not isinstance(axis, tuple) and axis in (0, -1):
         return ()
     return (
         tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
