@@ -43,6 +43,28 @@ def test_programs_in_the_simulator():
     assert run("simulate") > 350
 
 
+WITH_OUT = """
+import numpy as np, graphad as ga
+table = np.arange(8.0)
+f = ga.function(lambda x: (x * 2 + 1, x.sum(), table[2:6] + x), device="cuda")
+x = np.arange(4.0)
+for _ in range(3):
+    table[:] = np.arange(8.0)
+    out = np.empty(4), np.empty(()), table[3:7]
+    assert f(x, out=out) is out
+    np.testing.assert_array_equal(out[0], x * 2 + 1)
+    assert out[1] == 6.0
+    np.testing.assert_array_equal(out[2], np.arange(2.0, 6.0) + x)
+"""
+
+
+def test_results_written_where_the_caller_wants_them_in_the_simulator():
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", WITH_OUT], env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_random_programs_in_the_simulator():
     assert run("random") > 100
 

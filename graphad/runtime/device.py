@@ -184,6 +184,8 @@ class Memory:
 class DeviceProgram:
     """A program on the GPU."""
 
+    may_refuse = False  # once results are written; they are copied after the call
+
     def __init__(self, lowered):
         self.lowered, self.program, self.name = lowered, lowered.program, lowered.name
         self.at = backend(self.name)
@@ -200,6 +202,7 @@ class DeviceProgram:
             check_words(source, where)
         self.may_fail = any(source.facts.fails for source, _ in sources)
         self.arguments = [b for b in self.program.buffers if b.kind in ("input", "captured")]
+        self.outputs = tuple(self.program.buffers[b].spec for b in self.program.outputs)
         self._free: list[Memory] = []
 
     @contextmanager
