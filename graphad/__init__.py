@@ -68,11 +68,10 @@ __all__ = [
     "value_and_grad",
     "vjp",
     "vmap",
-    "where",
     "while_loop",
 ]
 
-from numpy import where
+from numpy import where as where  # not listed: np.where is the same
 
 del _ops
 

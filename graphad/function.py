@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphad.call.arguments import defined_at, prepare
-from graphad.call.methods import Family, Weak, family_of
-from graphad.call.parameters import Parameters, Structure
+from graphad.call.methods import Family, Weak, family_of, is_method
+from graphad.call.parameters import Parameters, Structure, unknown_option
 from graphad.call.path import MISSED, Calls
 from graphad.call.signed import Signature
 from graphad.errors import TraceError, Where
@@ -116,7 +116,7 @@ class Function:
         device: str = "cpu",
     ):
         options = {"parallel": parallel, "cache": cache, "fastmath": fastmath}
-        if isinstance(f, types.MethodType) and not isinstance(f.__self__, type):
+        if is_method(f):
             options |= {"signature": signature, "static": static, "name": name, "device": device}
             chosen = tuple((k, repr(v)) for k, v in options.items() if v != DEFAULTS[k])
             family = family_of(f.__self__, f.__func__, lambda weak: define(weak, **options),
@@ -362,8 +362,6 @@ def function(f=None, **options) -> Any:
     """
     for name in options:
         if name not in DEFAULTS:
-            from graphad.call.parameters import unknown_option
-
             raise unknown_option("function", name)
     if f is None:
         return functools.partial(function, **options)
@@ -389,9 +387,9 @@ def derived(g: Callable, f: Function, recipe: tuple | None = None) -> Function:
 
     If f is a method, it is one of the same object, in the same states.
     """
-    options = {"parallel": "auto", "cache": True, "fastmath": False}
+    options = DEFAULTS | {"static": tuple(f._static), "device": f._device}
+    definition = define(g, recipe=recipe, **options)
     made = Function.__new__(Function)
-    definition = define(g, static=tuple(f._static), device=f._device, recipe=recipe, **options)
     if f._family is None:
         made._stand_alone(definition)
     else:

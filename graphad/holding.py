@@ -15,7 +15,8 @@ import numpy as np
 DATA_AT, RANK_AT, DIMS_AT = 16, 24, 32
 
 
-def _word(address: int) -> int:
+def word(address: int) -> int:
+    """The integer at an address."""
     return ctypes.c_int64.from_address(address).value
 
 
@@ -31,11 +32,11 @@ def _readable(array: np.ndarray) -> bool:
     """Whether it lies in memory as we think."""
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
-    at, dims = id(array), _word(id(array) + DIMS_AT)
-    rank = _word(at + RANK_AT) & 0xFFFFFFFF
-    if (_word(at + DATA_AT), rank) != (array.ctypes.data, array.ndim):
+    at, dims = id(array), word(id(array) + DIMS_AT)
+    rank = word(at + RANK_AT) & 0xFFFFFFFF
+    if (word(at + DATA_AT), rank) != (array.ctypes.data, array.ndim):
         return False
-    return all(_word(dims + 8 * k) == size for k, size in enumerate(array.shape))
+    return all(word(dims + 8 * k) == size for k, size in enumerate(array.shape))
 
 
 def holds(array: Any) -> tuple[Any, ...]:
@@ -63,10 +64,10 @@ def watched(array: np.ndarray, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     for owner in _owners(array):
         if isinstance(owner, np.ndarray) and _readable(owner):
             at = id(owner)
-            found += [(at + k, _word(at + k)) for k in (RANK_AT, DATA_AT, DIMS_AT)]
-            dims = _word(at + DIMS_AT)
+            found += [(at + k, word(at + k)) for k in (RANK_AT, DATA_AT, DIMS_AT)]
+            dims = word(at + DIMS_AT)
             found += [(dims + 8 * k, size) for k, size in enumerate(owner.shape)]
     if tuple(array.shape) != shape and found:
-        address, word = found[0]
-        return [(address, ~word)]  # it has been resized since the trace
+        address, there = found[0]
+        return [(address, ~there)]  # it has been resized since the trace
     return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+from graphad.call.methods import is_method
 from graphad.call.parameters import unknown_option
 from graphad.call.recognise import key_of
 from graphad.errors import TraceError
@@ -39,10 +40,9 @@ def transform(*extra: str) -> Callable[[Callable[P, Callable]], Callable[P, Func
 
 
 def _kept(make, extra, f: Any, args, options) -> Function:
-    if type(f) is Function:
-        store, key = f._made, ()
-    elif type(f) is types.MethodType and not isinstance(f.__self__, type):
+    if is_method(f):
         f = as_function(f)
+    if type(f) is Function:
         store, key = f._made, ()
     else:
         key = key_of(f)
@@ -68,10 +68,9 @@ def _frozen(value) -> Any:
 
 
 def _apply(make, extra, f, args, options) -> Function:
-    name = make.__name__
-    given = inspect.signature(make).parameters
+    name, own = make.__name__, inspect.signature(make)
     for option in options:
-        if option not in given:
+        if option not in own.parameters:
             raise unknown_option(name, option)
     if not callable(f):
         raise TraceError(
@@ -96,13 +95,6 @@ def _apply(make, extra, f, args, options) -> Function:
     g.__signature__ = signature.replace(parameters=parameters[:at] + keywords + parameters[at:])
     g.__name__ = g.__qualname__ = f"{name}({f.__name__})"
     g.__doc__ = f"{name} of {f.__name__}; made by graphad."
-    bound = inspect.signature(make).bind(f, *args, **options)
-    recipe = (public_name(make), f, dict(list(bound.arguments.items())[1:]))
-    return derived(g, f, recipe)
-
-
-def public_name(make) -> Callable:
-    """The decorated function, which pickle finds by its name."""
-    import sys
-
-    return getattr(sys.modules[make.__module__], make.__name__)
+    (_, *given) = own.bind(f, *args, **options).arguments.items()
+    public = getattr(sys.modules[make.__module__], name)  # which pickle finds by its name
+    return derived(g, f, (public, f, dict(given)))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.call.code_names import names_in
+from graphad.trace.code_names import names_in
 
 MOST_STATES = 8  # of one object: the first goes when there are more
 MOST_PARTS = 1000  # of one state
@@ -47,6 +47,14 @@ def _walk(value, parts: list, depth: int) -> None:
         _walk(vars(value), parts, depth + 1)
     else:
         parts.append(value)
+
+
+def _parts(values) -> list:
+    """What a state of these values is compared by."""
+    parts: list[Any] = []
+    for v in values:
+        _walk(v, parts, 0)
+    return parts
 
 
 def _same(a, b) -> bool:
@@ -89,11 +97,7 @@ class Attributes:
             values = list(vars(instance).values()) if hasattr(instance, "__dict__") else []
         else:
             values = [getattr(instance, n, _MISSING) for n in self.names]
-        parts = values
-        if not self.flat or self.current < 0:
-            parts = []
-            for v in values:
-                _walk(v, parts, 0)
+        parts = values if self.flat and self.current >= 0 else _parts(values)
         last = self.last
         if len(parts) == len(last):
             for a, b in zip(parts, last, strict=True):
@@ -105,9 +109,7 @@ class Attributes:
         return self._other(values)
 
     def _other(self, values) -> int:
-        parts: list[Any] = []
-        for v in values:
-            _walk(v, parts, 0)
+        parts = _parts(values)
         self.flat = len(parts) == len(values) and all(map(operator.is_, parts, values))
         self.last = [_kept(p) for p in parts]
         for number, seen in self.seen:

@@ -6,6 +6,7 @@ it goes. The handles that users hold keep it alive, as Python's bound methods do
 
 from __future__ import annotations
 
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,11 @@ class Weak:
 
     def __call__(self, *args, **kwargs):
         return self.function(self.instance(), *args, **kwargs)
+
+
+def is_method(f) -> bool:
+    """Whether this is a method of an object, not of a class."""
+    return isinstance(f, types.MethodType) and not isinstance(f.__self__, type)
 
 
 class Member:

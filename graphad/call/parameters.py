@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphad.call.arguments import positional_names, static_names
@@ -16,8 +15,6 @@ ELSEWHERE = {
     "argnum": ("wrt", "which arguments to differentiate in"),
     "static_argnums": ("static", "names or positions of arguments that are not traced"),
     "static_argnames": ("static", "names or positions of arguments that are not traced"),
-    "nopython": (None, ""),
-    "jit": (None, ""),
 }
 
 
@@ -43,10 +40,9 @@ class Parameters:
         leaves: list[Any] = []
         if not self.static and not kwargs:
             children = tuple([pytree.flatten(a, leaves, True)[1] for a in args])
-            if any([isinstance(a, str) or (c is pytree.LEAF and pytree.is_option(a))
-                    for a, c in zip(args, children, strict=True)]):  # fmt: skip
-                return self._bound(args, kwargs)
-            return leaves, Structure(children)
+            alone = [a for a, c in zip(args, children, strict=True) if c is pytree.LEAF]
+            if not any(map(pytree.is_option, alone)):
+                return leaves, Structure(children)
         return self._bound(args, kwargs)
 
     def _bound(self, args, kwargs) -> tuple[list, Structure]:
@@ -56,24 +52,14 @@ class Parameters:
             if name in self.static:
                 statics.append((name, pytree.Static(self._hashable(name, value))))
                 continue
-            at = len(leaves)
             if self.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                parts = [self._child(v, leaves) for v in value.values()]
+                parts = [pytree.flatten_child(v, leaves, True) for v in value.values()]
                 tree = pytree.Tree("dict", tuple(value), tuple(parts))
             else:
-                tree = self._child(value, leaves)
-            if tree is not pytree.LEAF and tree.kind == "static":
-                del leaves[at:]
+                tree = pytree.flatten_child(value, leaves, True)
             names.append(name)
             children.append(tree)
         return leaves, Structure(tuple(children), tuple(statics), tuple(names))
-
-    def _child(self, value, leaves: list):
-        tree = pytree.flatten(value, leaves, True)[1]
-        if tree is pytree.LEAF and pytree.is_option(value):
-            leaves.pop()
-            return pytree.static(value)
-        return tree
 
     def _hashable(self, name: str, value):
         try:
@@ -105,10 +91,6 @@ class Parameters:
         except TypeError as error:
             raise self._unfit(error, kwargs) from None
 
-    def check(self, args, kwargs) -> None:
-        """An error where the function does not take these arguments."""
-        self.bind(args, kwargs)
-
     def _unfit(self, error: TypeError, kwargs) -> TraceError:
         fix = f"call it as {self.name}{self.signature}"
         for name in kwargs:
@@ -135,7 +117,7 @@ class Parameters:
         ]
 
 
-def unknown_option(what: str, name: str, f: Callable | None = None) -> TraceError:
+def unknown_option(what: str, name: str) -> TraceError:
     """The error for a keyword of a transform that another library has."""
     ours, meaning = ELSEWHERE.get(name, (None, ""))
     fix = f"{ours}= says {meaning}" if ours else f"help(ga.{what})"

@@ -20,7 +20,7 @@ from graphad.call.arguments import prepare
 from graphad.call.outputs import write_into
 from graphad.call.parameters import Parameters
 from graphad.call.signed import Signature
-from graphad.call.specialise import Specialisation, Specialisations, result_of
+from graphad.call.specialise import Specialisation, Specialisations
 from graphad.ops.value import lift
 from graphad.runtime import gate
 from graphad.runtime.gate_source import ALONE, BY_FUNCTION, TUPLE
@@ -79,7 +79,7 @@ class Calls:
         compiled: Any = found.compiled
         if out is not None:
             return write_into(self.parameters.name, compiled, found.tree, prepared, out)
-        return result_of(found, compiled.call(prepared))
+        return pytree.unflatten(found.tree, compiled.call(prepared))
 
     def prepared(self, structure, leaves) -> tuple[list, list[Spec]]:
         """The leaves as programs take them, and the specs to compile for."""

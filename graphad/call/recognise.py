@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.call.code_names import ordered_names
+from graphad.trace.code_names import ordered_names
 
 MOST_BYTES = 1 << 20  # of the arrays that one recognised function keeps alive
 DEEPEST = 6

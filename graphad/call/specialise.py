@@ -9,7 +9,6 @@ from graphad.forks import Lock
 from graphad.pipeline import Compiled, Lowered
 from graphad.spec import Spec
 from graphad.timings import timed
-from graphad.trace import pytree
 from graphad.trace.draws import NoDraws
 from graphad.trace.guards import clear_errors
 from graphad.trace.run import trace
@@ -66,7 +65,7 @@ class Specialisations:
         def run(tensors):
             args, kwargs = parameters.join(structure, tensors)
             if structure.names is None:
-                parameters.check(args, kwargs)
+                parameters.bind(args, kwargs)
             with no_draws, clear_errors():
                 return f(*args, **kwargs)
 
@@ -75,8 +74,3 @@ class Specialisations:
             graph, tree = trace(run, specs, names, parameters.where)
         ours = (getattr(f, "__module__", None) or "").startswith("graphad.")
         return Specialisation(Lowered(graph, parameters.name, **self.options, ours=ours), tree)
-
-
-def result_of(specialisation: Specialisation, results: list) -> Any:
-    """Results as the function returns them."""
-    return pytree.unflatten(specialisation.tree, results)

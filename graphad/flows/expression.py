@@ -5,7 +5,9 @@ A tree is 'x', a number, or a tuple of an operation's name and its operands.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,37 +29,15 @@ def _soft_plus(u):
     return np.logaddexp(u, 0)
 
 
-def _total(*terms):
-    total = terms[0]
-    for t in terms[1:]:
-        total = total + t
-    return total
-
-
-def _product(*factors):
-    product = factors[0]
-    for f in factors[1:]:
-        product = product * f
-    return product
-
-
-def _least(*values):
-    least = values[0]
-    for v in values[1:]:
-        least = np.minimum(least, v)
-    return least
-
-
-def _greatest(*values):
-    greatest = values[0]
-    for v in values[1:]:
-        greatest = np.maximum(greatest, v)
-    return greatest
+def _folded(f: Callable) -> Callable:
+    """f of two operands for any number of them, from the left."""
+    return lambda *operands: functools.reduce(f, operands)
 
 
 MANY = -1  # operands: two or more
 OPERATIONS: dict[str, tuple[int, Callable]] = {
-    "add": (MANY, _total), "mul": (MANY, _product), "min": (MANY, _least), "max": (MANY, _greatest),
+    "add": (MANY, _folded(operator.add)), "mul": (MANY, _folded(operator.mul)),
+    "min": (MANY, _folded(np.minimum)), "max": (MANY, _folded(np.maximum)),
     "div": (2, lambda a, b: a / b), "pow": (2, lambda a, b: a**b), "neg": (1, lambda a: -a),
     "where": (3, lambda c, a, b: np.where(c, a, b)),
     "lt": (2, lambda a, b: a < b), "le": (2, lambda a, b: a <= b),

@@ -13,14 +13,13 @@ import numpy as np
 import graphad as ga
 from graphad.errors import GraphadError
 from graphad.flows import archive
-from graphad.flows.archive import digest as _digest
 from graphad.flows.expression import Expression, ExpressionError, Meaning, checked
 from graphad.flows.fields import check_fields
 from graphad.flows.masks import Mask
 from graphad.flows.part import KINDS, Constant, Part, kind_of
 from graphad.flows.transformers import AffineTransformer, ShiftTransformer, SplineTransformer
 
-__all__ = ["FlowFileError", "_digest", "load", "save"]
+__all__ = ["FlowFileError", "load", "save"]
 
 VERSION = 2
 MOST_NESTED = 150  # brackets within brackets in a description
@@ -94,13 +93,9 @@ def load(path, functions: dict[str, Callable] | None = None) -> Any:
         what = (
             problem if isinstance(problem, archive.Broken) else f"its parts do not fit: {problem}"
         )
-        raise FlowFileError("flows.load", f"{_shown(path)} is no flow that can be read",
+        raise FlowFileError("flows.load", f"the file '{path}' is no flow that can be read",
                             expected="a file of flow.save", got=str(what)[:1000],
                             fix="flow.save(path) again, or another copy") from problem  # fmt: skip
-
-
-def _shown(path) -> str:
-    return f"the file '{path}'"
 
 
 def _description(text: str) -> dict:

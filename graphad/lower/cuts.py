@@ -72,17 +72,24 @@ def _marks(scalars: Sequence[Scalar]) -> np.ndarray:
 
 def _repetitions(marks: np.ndarray) -> list[tuple[int, int, int]]:
     """(start, end, period) of stretches that repeat, in order and apart."""
-    taken = np.zeros(len(marks), bool)
+    free = np.ones(len(marks), bool)
     found = []
     for period in _distances(marks):
-        same = np.zeros(len(marks) + 1, bool)
-        same[period:-1] = (marks[period:] == marks[:-period]) & ~taken[period:] & ~taken[:-period]
-        edges = np.flatnonzero(np.diff(same, prepend=False))
-        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            if end - start >= _least(period) and not taken[start - period : end].any():
+        for start, end in _stretches(marks, period, free):
+            if free[start - period : end].all():
                 found.append((start - period, end, period))
-                taken[start - period : end] = True
+                free[start - period : end] = False
     return sorted(found)
+
+
+def _stretches(marks: np.ndarray, period: int, free: np.ndarray | None = None) -> list[list[int]]:
+    """(start, end) of what equals what is a period before it for long enough, both being free."""
+    same = np.zeros(len(marks) + 1, bool)
+    same[period:-1] = marks[period:] == marks[:-period]
+    if free is not None:
+        same[period:-1] &= free[period:] & free[:-period]
+    edges = np.flatnonzero(np.diff(same, prepend=False)).reshape(-1, 2)
+    return edges[edges[:, 1] - edges[:, 0] >= _least(period)].tolist()
 
 
 def _distances(marks: np.ndarray) -> list[int]:
@@ -102,11 +109,7 @@ def _distances(marks: np.ndarray) -> list[int]:
 
 def _covered(marks: np.ndarray, period: int) -> int:
     """How many marks are in stretches that repeat at this distance often enough."""
-    same = np.zeros(len(marks) + 1, bool)
-    same[period:-1] = marks[period:] == marks[:-period]
-    edges = np.flatnonzero(np.diff(same, prepend=False))
-    lengths = edges[1::2] - edges[::2]
-    return int(lengths[lengths >= _least(period)].sum())
+    return sum(end - start for start, end in _stretches(marks, period))
 
 
 def _least(period: int) -> int:

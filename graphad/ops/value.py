@@ -6,7 +6,6 @@ by nodes of their own, so un-broadcasting in reverse mode is the transpose of `b
 
 from __future__ import annotations
 
-import operator as operators
 from collections.abc import Sequence
 from typing import Any
 
@@ -352,17 +351,13 @@ def operator(name: str, *operands) -> Any:
     return add(values[0], name, [broadcast_to(v, shape, name) for v in values])
 
 
-_COMPARISONS = {
-    "less": operators.lt, "less_equal": operators.le, "greater": operators.gt,
-    "greater_equal": operators.ge, "equal": operators.eq, "not_equal": operators.ne,
-}  # fmt: skip
+_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
 
 def _beyond_range(name: str, operands) -> Value | None:
     """A comparison of integers with a Python integer that their dtype does not hold: as in NumPy
     it is decided by the dtype."""
-    compare = _COMPARISONS.get(name)
-    if compare is None or len(operands) != 2:
+    if name not in _COMPARISONS or len(operands) != 2:
         return None
     for k, (x, number) in enumerate((operands, operands[::-1])):
         if not isinstance(x, Value) or type(number) is not int:
@@ -371,7 +366,8 @@ def _beyond_range(name: str, operands) -> Value | None:
             continue
         held = np.iinfo(x.dtype)
         if not held.min <= number <= held.max:
-            return full(x, compare(number, 0) if k else compare(0, number), x.shape, "?")
+            sides = (np.sign(number), 0) if k else (0, np.sign(number))
+            return full(x, bool(getattr(np, name)(*sides)), x.shape, "?")
     return None
 
 

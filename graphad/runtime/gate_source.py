@@ -12,6 +12,7 @@ import sysconfig
 import numpy as np
 
 from graphad.emit.source import quick
+from graphad.holding import DATA_AT, DIMS_AT, RANK_AT, word
 from graphad.runtime import layout
 from graphad.status import NO_MEMORY, NOTED
 
@@ -37,8 +38,8 @@ ALONE, TUPLE, BY_FUNCTION = range(3)
  CALL_ONE, INCREF, ARRAY_TYPE, TRACING_AT, OUT_NAME, NEW_INT) = range(16)  # fmt: skip
 
 # Where things are in CPython's and NumPy's objects, in bytes.
-TYPE_AT, RAW_AT, DATA_AT, RANK_AT, DIMS_AT, STRIDES_AT, DESCR_AT, FLAGS_AT = (
-    8, 16, 16, 24, 32, 40, 56, 64)  # fmt: skip
+# Those of an array's memory, rank and dims are in `holding.py`.
+TYPE_AT, RAW_AT, STRIDES_AT, DESCR_AT, FLAGS_AT = 8, 16, 40, 56, 64
 SIZE_AT = 16  # of a tuple
 MARK_AT = 24  # kind, letter, byte order, flags, type number
 MARK = 0xFFFFFFFF00FF0000 - (1 << 64)  # of which: byte order and type number
@@ -47,11 +48,6 @@ CARRAY = 0x501  # contiguous, aligned, writeable
 STACK = 8192  # bytes of a frame that needs no malloc
 WORD = (1 << 64) - 1
 MIX = 0x9E3779B97F4A7C15 - (1 << 64)  # of the hash: h = (h ^ word) * MIX, see `hash_of`
-
-
-def word(address: int) -> int:
-    """The integer at an address."""
-    return ctypes.c_int64.from_address(address).value
 
 
 def _items_at() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 
 ATTEMPTS = 100
 
@@ -14,13 +15,13 @@ def definition_of(code: str) -> ast.FunctionDef:
     its tracker): where another thread parses meanwhile, it fails with a SystemError, and succeeds
     the next time.
     """
-    for attempt in range(ATTEMPTS):
-        try:
-            definition = ast.parse(code).body[0]
-        except SystemError:
-            if attempt == ATTEMPTS - 1:
-                raise
-            continue
-        assert isinstance(definition, ast.FunctionDef)
-        return definition
-    raise AssertionError("unreachable")
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(SystemError):
+            return _parsed(code)
+    return _parsed(code)
+
+
+def _parsed(code: str) -> ast.FunctionDef:
+    definition = ast.parse(code).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return definition

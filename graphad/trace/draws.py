@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import TraceError, Where, user_line
+from graphad.trace.code_names import names_in
 
 MOST_REACHED = 500  # objects that are looked at for generators
 MOST_ITEMS = 32  # of a list
@@ -113,8 +114,7 @@ def _reached(x, names: set[str]) -> Iterator[Any]:
     """What an object leads to, by the names that have been seen in code."""
     if isinstance(x, types.FunctionType):
         if not _of_library(x.__globals__.get("__name__")):
-            for code in _codes(x.__code__):
-                names.update(code.co_names)
+            names |= names_in(x.__code__)
             yield from [x.__globals__[n] for n in names if n in x.__globals__]
         yield from x.__defaults__ or ()
         for cell in x.__closure__ or ():
@@ -144,13 +144,6 @@ def _reached(x, names: set[str]) -> Iterator[Any]:
 
 def _of_library(name) -> bool:
     return str(name).split(".")[0] in ("graphad", "numpy", "scipy", "numba")
-
-
-def _codes(code) -> Iterator[types.CodeType]:
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            yield from _codes(inner)
 
 
 # -- who draws -----------------------------------------------------------------------------------

@@ -186,12 +186,17 @@ def flatten(value, leaves: list | None = None, numbers: bool = False) -> tuple[l
         ):
             found.append(static(c))
         else:
-            tree = flatten(c, leaves, numbers)[1]
-            if tree is LEAF and cls is not float and cls is not int and is_option(c):
-                leaves.pop()
-                tree = static(c)
-            found.append(tree)
+            found.append(flatten_child(c, leaves, numbers))
     return leaves, Tree(kind, extra, tuple(found))
+
+
+def flatten_child(value, leaves: list, numbers: bool = False) -> Any:
+    """The structure of a value in a container, or among arguments: an option is no leaf there."""
+    tree = flatten(value, leaves, numbers)[1]
+    if tree is LEAF and type(value) not in (float, int) and is_option(value):
+        leaves.pop()
+        return static(value)
+    return tree
 
 
 def unflatten(tree, leaves) -> Any:
