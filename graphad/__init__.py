@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import graphad.ops as _ops
 from graphad import errors
-from graphad.control import cond, fori_loop, scan, switch, while_loop
-from graphad.derivatives import (
+from graphad.function import Function, function
+from graphad.spec import Spec, spec
+from graphad.trace.pytree import register_pytree
+from graphad.transform.control import cond, fori_loop, scan, switch, while_loop
+from graphad.transform.derivatives import (
     grad,
     gradients,
     hessian,
@@ -24,11 +27,8 @@ from graphad.derivatives import (
     vjp,
     vmap,
 )
-from graphad.external import external
-from graphad.function import Function, function
-from graphad.parts import checkpoint, custom_derivative, cut, stop_gradient, tag
-from graphad.spec import Spec, spec
-from graphad.trace.pytree import register_pytree
+from graphad.transform.external import external
+from graphad.transform.parts import checkpoint, custom_derivative, cut, stop_gradient, tag
 
 __version__ = "0.1.0"
 __all__ = [
@@ -77,17 +77,17 @@ del _ops
 
 if TYPE_CHECKING:
     from graphad import flows, linalg, optim, primitives, random, special
-    from graphad.implicit import fixed_point, root
     from graphad.interop.sympy_in import from_sympy
-    from graphad.ode import odeint
+    from graphad.transform.implicit import fixed_point, root
+    from graphad.transform.ode import odeint
 
 # Read at their first use: a program that takes gradients need not wait for them.
 _MODULES = ("flows", "linalg", "optim", "primitives", "random", "special")
 _HOMES = {
-    "fixed_point": "implicit",
+    "fixed_point": "transform.implicit",
     "from_sympy": "interop.sympy_in",
-    "odeint": "ode",
-    "root": "implicit",
+    "odeint": "transform.ode",
+    "root": "transform.implicit",
 }
 
 _ELSEWHERE = {  # what other libraries call what is here

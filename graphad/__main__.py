@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _cache(clear: bool) -> int:
-    from graphad.runtime import cache
+    from graphad.compile import cache
 
     folder = cache.folder()
     if folder is None:

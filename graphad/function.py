@@ -298,7 +298,7 @@ class Function:
 
     def njit(self, *specs_or_args):
         """The Numba dispatcher for these arguments, to be called from `@njit` code or Python."""
-        from graphad.runtime.typing import dispatcher_for
+        from graphad.njit.typing import dispatcher_for
 
         return dispatcher_for(self, specs_or_args)
 
@@ -306,7 +306,7 @@ class Function:
     def _numba_type_(self):
         from numba import types
 
-        from graphad.runtime.typing import generic_dispatcher
+        from graphad.njit.typing import generic_dispatcher
 
         return types.Dispatcher(generic_dispatcher(self))
 

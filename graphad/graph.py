@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import NOWHERE, CheckError, TraceError, Where, user_line
-from graphad.forks import lazy
-from graphad.holding import holds
 from graphad.op import Op, find
+from graphad.process.forks import lazy
+from graphad.process.holding import holds
 from graphad.spec import Dim, Spec
 
 

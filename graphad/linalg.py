@@ -27,9 +27,9 @@ from typing import Any
 from graphad.function import Function
 from graphad.ops import matrix_functions as rules
 from graphad.ops.value import lift
-from graphad.selection import any_tensor
 from graphad.trace import pytree
 from graphad.trace.tensor import Tensor
+from graphad.transform.selection import any_tensor
 
 ARRAYS = ("a", "b", "q", "c", "r", "lu_and_order", "arrays")
 

@@ -43,7 +43,7 @@ class Op:
     push(builder, node, tangents) -> tangents of several results
     pull(builder, node, cotangents, wanted) -> cotangents of the wanted arguments
     depends(node, index, k) -> pattern of one result in the k-th argument, see diff/sparsity.py
-    evaluate(node, arrays, values) -> the arrays of several results
+    evaluate(node, arrays, run) -> the arrays of several results; run: a reference.Run
     work(node) -> operations of what it holds
     trim(builder, node, args, used, simplify) -> {index: new id} of the results that are used
     body: a Python expression of {0}, {1}, ... and {zero}, {one}, {log2} in the operands' dtype,

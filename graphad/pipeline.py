@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from graphad.compile.machine_code import llvm_of
 from graphad.diff.limits import limits
 from graphad.emit.emission import Kernels, kernels_of
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.target import CUDA, Target, host
 from graphad.errors import NOWHERE
-from graphad.forks import lazy
-from graphad.garbage import put_off
 from graphad.graph import Graph, check
 from graphad.lower.apart import apart
 from graphad.lower.cost import Cost, cost_of
@@ -40,21 +39,19 @@ from graphad.lower.straight import (
     takes_loop,
 )
 from graphad.lower.strips import strips
-from graphad.ops.cost import operations
+from graphad.njit import foreign_kernels  # noqa: F401 - declares its routine
+from graphad.ops.work import operations
+from graphad.process.forks import lazy
+from graphad.process.garbage import put_off
 from graphad.rewrite.algebra import simplify, tidy
 from graphad.rewrite.lookups import look_up_later
 from graphad.rewrite.products import reassociate
 from graphad.rewrite.sink import sink
 from graphad.rewrite.sums import join_sums
-from graphad.runtime import (
-    external,  # noqa: F401 - declares its routine
-    gate,
-    kept,
-)
-from graphad.runtime.failures import error_of
-from graphad.runtime.gate_source import TUPLE
-from graphad.runtime.image import Image, all_kernels, make_image, rooms_of
-from graphad.runtime.machine_code import llvm_of
+from graphad.run import gate, kept
+from graphad.run.failures import error_of
+from graphad.run.gate_source import TUPLE
+from graphad.run.image import Image, all_kernels, make_image, rooms_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -192,7 +189,7 @@ class Lowered:
     def llvm(self) -> str:
         """The LLVM text of the kernels; with device='cuda' their PTX."""
         if self.device == "cuda":
-            from graphad.runtime.device import ptx_of_all
+            from graphad.run.device.programs import ptx_of_all
 
             return ptx_of_all(self.kernels)
         sources = dict.fromkeys(k.source for k in all_kernels(self.kernels) if not k.address)
@@ -221,7 +218,7 @@ class Lowered:
     def compile(self) -> Compiled:
         """Machine code for this program."""
         if self.device == "cuda":
-            from graphad.runtime.device import DeviceProgram
+            from graphad.run.device.programs import DeviceProgram
 
             on_device: Any = DeviceProgram(self)
             return on_device

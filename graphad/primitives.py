@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphad.determinant import structure_of, value_and_log_det
 from graphad.errors import DTypeError, ShapeError
 from graphad.function import function
 from graphad.ops.array import iota
 from graphad.ops.value import Value, add, apply, broadcast_to, convert, lift, repeated
-from graphad.selection import any_tensor
 from graphad.spec import same_dim
 from graphad.trace.tensor import Tensor
+from graphad.transform.determinant import structure_of, value_and_log_det
+from graphad.transform.selection import any_tensor
 
 U8 = np.dtype("u8")
 

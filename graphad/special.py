@@ -30,9 +30,9 @@ from typing import Any
 
 from graphad.function import Function
 from graphad.op import TABLE, find
-from graphad.ops import special as rules
+from graphad.ops import special_functions as rules
 from graphad.ops.value import apply, lift
-from graphad.selection import any_tensor
+from graphad.transform.selection import any_tensor
 
 HIDDEN = ("psi", "_zeta", "gammainc_da", "betainc_da", "betainc_db", "exp_minus_square",
           "exp_minus_half_square", "inverse_mills", "logistic_density", "logit_slope", "log_ratio",

@@ -1,7 +1,7 @@
 """What a kernel may return: 0, or the status of a call that cannot be finished.
 
 Declared once, for those who return one (kernels, the executor, the gate) and those who say what it
-means (`runtime/failures.py` to Python, `runtime/frame.py` within `@njit` code).
+means (`run/failures.py` to Python, `njit/frame.py` within `@njit` code).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def content(name: str, size: int) -> bytes:
 
 def writer() -> None:
     """Write for ever."""
-    from graphad.runtime import cache
+    from graphad.compile import cache
 
     chosen = random.Random(os.getpid() ^ time.time_ns())
     while True:
@@ -33,7 +33,7 @@ def writer() -> None:
 def run(kills: int, most: int) -> tuple[int, int]:
     """Kill so many writers, three at a time, with `most` bytes for the folder that
     GRAPHAD_CACHE_DIR names; how many files load, and how many temporary ones were left."""
-    from graphad.runtime import cache
+    from graphad.compile import cache
 
     os.environ["GRAPHAD_CACHE_SIZE"] = str(most)
     chosen, alive, left = random.Random(5), [], 0

@@ -19,16 +19,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from arrays import ARRAYS, names_in
 
 import graphad as ga
+from graphad.compile import cuda, nvvm
+from graphad.compile.words import WORDS, Primitive
 from graphad.emit import cuda_words
 from graphad.emit.source import KernelSource
 from graphad.emit.target import CUDA
+from graphad.njit.frame import as_intrinsic
 from graphad.op import TABLE
 from graphad.ops.value import apply
-from graphad.runtime import cuda, nvvm
-from graphad.runtime.device import DeviceProgram
-from graphad.runtime.frame import as_intrinsic
-from graphad.runtime.image import all_kernels
-from graphad.runtime.primitives import WORDS, Primitive
+from graphad.run.device.programs import DeviceProgram
+from graphad.run.image import all_kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(9, 40))
@@ -219,7 +219,7 @@ def random(count=80):
     from random_programs import programs
 
     from graphad import pipeline
-    from graphad.emit import device
+    from graphad.emit import gpu
     from graphad.lower import apart as rows
 
     nests = importlib.import_module("graphad.lower.nest")
@@ -253,7 +253,7 @@ def random(count=80):
         mock.patch.multiple(pipeline, takes=no, takes_each=no),
         mock.patch.multiple(nests, SHORTEST_ROW=2, LEAST_BYTES=-1),
         mock.patch.multiple(rows, FEWEST_ROWS=2, SHORTEST_ROW=2),
-        mock.patch.multiple(device, **small),
+        mock.patch.multiple(gpu, **small),
     ):
         check()
     print(seen)

@@ -40,10 +40,10 @@ def made_for_wide_vectors(count: int) -> int:
     from draw_cases import draws, within
 
     import graphad as ga
+    from graphad.compile.build import with_functions
+    from graphad.compile.machine_code import object_of
     from graphad.emit import target as targets
-    from graphad.runtime.build import with_functions
-    from graphad.runtime.image import all_kernels
-    from graphad.runtime.machine_code import object_of
+    from graphad.run.image import all_kernels
 
     target, made = targets.cpu("", "skylake-avx512", WIDE), set()
     keys = ga.random.split(ga.random.key(0), count)

@@ -1,4 +1,4 @@
-"""`python -m tests.fit_coefficients`: fit the numbers of emit/coefficients.py anew and write it.
+"""`python -m tests.fit_coefficients`: fit the numbers of bodies/coefficients.py anew and write it.
 
 Each polynomial is the minimax polynomial of its function in the weighted error given, by the exchange
 algorithm of Remez (E. Ya. Remez, 1934; as in W. J. Cody, W. Fraser and J. F. Hart, Rational

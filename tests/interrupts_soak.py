@@ -11,8 +11,8 @@ import numpy as np
 import scipy.special
 
 import graphad as ga
-from graphad.forks import _PROCESS
-from graphad.trace import scipy_names
+from graphad.process.forks import _PROCESS
+from graphad.trace import stand_ins
 from graphad.trace.run import TRACING, active
 
 X = np.linspace(0.1, 1.0, 40)
@@ -60,7 +60,7 @@ def run(count: int) -> tuple[int, int]:
                     got = None
                 hit, through = hit + (got is None), through + (got is not None)
                 assert active() is None and TRACING[0] == 0, "a trace was left"
-                assert not scipy_names._TRACES and _PROCESS[0] is process
+                assert not stand_ins._TRACES and _PROCESS[0] is process
             np.testing.assert_allclose(f(X), want, rtol=1e-12)
             np.testing.assert_allclose(f(X), want, rtol=1e-12)
             np.testing.assert_allclose(f(X + 0.0), want, rtol=1e-12)

@@ -70,7 +70,7 @@ def run(version: str, python: str, packages: str, folder: pathlib.Path) -> tuple
     done = subprocess.run(install, capture_output=True, text=True)
     if done.returncode:
         return "cannot be installed: " + done.stderr.strip().splitlines()[-1], False
-    names = "import numba, numpy, scipy; from graphad.runtime import gate; print(f'NumPy " \
+    names = "import numba, numpy, scipy; from graphad.run import gate; print(f'NumPy " \
         "{numpy.__version__}, SciPy {scipy.__version__}, Numba {numba.__version__}, gate: " \
         "{gate.why_not() or \"native\"}')"  # fmt: skip
     env = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHAD_CACHE_DIR": str(place / "cache")}

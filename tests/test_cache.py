@@ -10,12 +10,12 @@ import pytest
 from arrays import at_once
 
 import graphad as ga
-from graphad.runtime import build
+from graphad.compile import build
 
 SCRIPT = """
 import numpy as np
 import graphad as ga
-from graphad.runtime.build import COUNTERS
+from graphad.compile.build import COUNTERS
 
 def f(x, w):
     return np.tanh(x @ w).sum() + np.exp(x).mean()

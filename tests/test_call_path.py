@@ -248,7 +248,7 @@ def test_each_of_many_shapes_goes_by_the_gate():
 
 def test_no_more_than_a_bound_of_specialisations_are_kept(monkeypatch):
     from graphad.call import specialise
-    from graphad.runtime import gate
+    from graphad.run import gate
 
     monkeypatch.setattr(specialise, "MOST", 8)
     monkeypatch.setattr(gate, "MOST_PLANS", 8)
@@ -363,9 +363,9 @@ def test_functions_and_what_they_close_over_are_freed():
         seen.append(weakref.ref(f))
         del f, table
     gc.collect()
-    from graphad import transform
+    from graphad.transform import shared
 
-    transform._RECOGNISED.clear()
+    shared._RECOGNISED.clear()
     gc.collect()
     assert not any(r() for r in seen)
 

@@ -14,8 +14,8 @@ import pytest
 from arrays import at_once
 
 import graphad as ga
-from graphad.runtime import gate
-from graphad.runtime.build import COUNTERS
+from graphad.compile.build import COUNTERS
+from graphad.run import gate
 from graphad.trace.pytree import flatten
 
 
@@ -244,7 +244,7 @@ def test_pickling():
 
 
 def in_another_process(f, x):
-    from graphad.runtime.build import COUNTERS as here
+    from graphad.compile.build import COUNTERS as here
 
     return f(x), here.compiled
 
@@ -376,7 +376,7 @@ def test_threads_do_not_change_a_bit():
     def flat(x):
         return np.tanh(x.ravel() ** 2).sum()
 
-    import graphad.runtime.image as image
+    import graphad.run.image as image
 
     before = image.threads_for
     image.threads_for = lambda parallel: 1 if parallel is False else 3

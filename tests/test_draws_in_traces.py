@@ -9,7 +9,7 @@ import pytest
 
 import graphad as ga
 from graphad.errors import TraceError
-from graphad.trace import draws
+from graphad.trace import generators
 
 RNG = np.random.default_rng(0)
 X = np.ones(3)
@@ -60,7 +60,7 @@ def test_draws_are_errors_every_time(way):
     for _ in range(3):
         with pytest.raises(TraceError, match=r"np.random inside(.|\n)*test_draws_in_traces.py"):
             ga.function(f)(X)
-    assert not draws._DREW
+    assert not generators._DREW
 
 
 def test_draws_of_other_threads_are_none():
@@ -94,9 +94,9 @@ def test_generators_draw_the_same_after_they_were_watched():
     for make in (np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64):
         watched, alone = np.random.Generator(make(5)), np.random.Generator(make(5))
         for start in (True, True, False, False):
-            draws._note(watched, start)
+            generators._note(watched, start)
             got = watched.normal(size=9), watched.integers(0, 1000, 9), watched.random(9, "f4")
             want = alone.normal(size=9), alone.integers(0, 1000, 9), alone.random(9, "f4")
             for g, w in zip(got, want, strict=True):
                 np.testing.assert_array_equal(g, w)
-    draws._DREW.clear()
+    generators._DREW.clear()

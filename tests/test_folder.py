@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from graphad.runtime import cache, folder
+from graphad.compile import cache, folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
 
@@ -123,7 +123,7 @@ def test_what_was_used_longest_ago_goes(place, monkeypatch):
 def test_other_processes_files_are_counted(place, monkeypatch):
     monkeypatch.setenv("GRAPHAD_CACHE_SIZE", "1M")
     other = (
-        "from graphad.runtime import cache\nfor k in range(60): cache.save(f'o{k}', b'x' * 16_000)"
+        "from graphad.compile import cache\nfor k in range(60): cache.save(f'o{k}', b'x' * 16_000)"
     )
     subprocess.run([sys.executable, "-c", other], check=True)
     for k in range(60):

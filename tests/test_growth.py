@@ -9,11 +9,11 @@ import pytest
 
 import graphad as ga
 from graphad import pipeline
+from graphad.compile.build import build
 from graphad.emit.emission import kernels_of
 from graphad.emit.target import host
 from graphad.lower.straight import Straight
-from graphad.runtime.build import build
-from graphad.runtime.image import all_kernels, make_image
+from graphad.run.image import all_kernels, make_image
 from tests.written_out import WRITTEN_OUT
 
 STEPS = 12

@@ -8,7 +8,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import graphad as ga
-from graphad.runtime import kept
+from graphad.run import kept
 kept.FEWEST = 0
 
 RNG = np.random.default_rng(0)

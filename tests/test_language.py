@@ -9,14 +9,15 @@ from numba import types
 from numba.extending import intrinsic
 
 import graphad as ga
+from graphad.compile import build, machine_code
+from graphad.compile.linker import Code
+from graphad.compile.translate import UnknownWord, translate
+from graphad.compile.words import WORDS
 from graphad.emit.source import FULL, KernelSource
 from graphad.emit.target import host
 from graphad.lower.order import BLOCK
-from graphad.runtime import build, image, machine_code
-from graphad.runtime.frame import NUMBA_TYPES, as_intrinsic
-from graphad.runtime.linker import Code
-from graphad.runtime.primitives import WORDS
-from graphad.runtime.translate import UnknownWord, translate
+from graphad.njit.frame import NUMBA_TYPES, as_intrinsic
+from graphad.run import image_writer
 
 
 @intrinsic(prefer_literal=True)
@@ -77,7 +78,7 @@ def test_numba_compiles_the_same_bits(name, monkeypatch):
     f, args = PROGRAMS[name]
     want = ga.function(f)(*args)
     with monkeypatch.context() as patch:
-        patch.setattr(image, "code_of", by_numba)
+        patch.setattr(image_writer, "code_of", by_numba)
         got = ga.function(f)(*args)
     for g, w in zip(np.atleast_1d(got) if not isinstance(got, tuple) else got, want if isinstance(want, tuple) else np.atleast_1d(want), strict=True):  # fmt: skip
         np.testing.assert_array_equal(g, w)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import graphad as ga
-from graphad.runtime import build
-from graphad.runtime.build import COUNTERS
+from graphad.compile import build
+from graphad.compile.build import COUNTERS
 
 
 def resized():

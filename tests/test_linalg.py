@@ -9,8 +9,8 @@ import scipy.linalg
 
 import graphad as ga
 from graphad import errors
-from graphad.runtime import products
-from graphad.runtime.functions import blas_threads, cython
+from graphad.compile.functions import blas_threads, cython
+from graphad.run import product_tables
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(5, 5))
@@ -302,7 +302,7 @@ def test_how_many_threads_blas_uses(n, most, want, monkeypatch):
     get = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 8)
     put = ctypes.CFUNCTYPE(None, ctypes.c_int)(seen.append)
     calls = tuple(ctypes.cast(f, ctypes.c_void_p).value for f in (get, put))
-    monkeypatch.setattr(products, "blas_threads", lambda: calls)
+    monkeypatch.setattr(product_tables, "blas_threads", lambda: calls)
     monkeypatch.setenv("GRAPHAD_NUM_THREADS", most)
     a = np.eye(n) + 0.1
     np.testing.assert_allclose(ga.function(np.linalg.cholesky)(a), np.linalg.cholesky(a))

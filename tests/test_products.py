@@ -5,7 +5,7 @@ import pytest
 
 import graphad as ga
 from graphad.lower.program import Product
-from graphad.ops.cost import operations
+from graphad.ops.work import operations
 from graphad.rewrite.products import reassociate
 
 rng = np.random.default_rng(0)

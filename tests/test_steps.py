@@ -8,8 +8,8 @@ from arrays import at_once
 
 import graphad as ga
 from graphad.lower.program import Nest, Repeat
+from graphad.process.once import once
 from graphad.reference import evaluate
-from graphad.runtime.once import once
 from graphad.trace import pytree
 
 RNG = np.random.default_rng(0)

@@ -129,7 +129,7 @@ def test_the_same_bits_for_any_number_of_threads():
 def test_blas_keeps_the_threads_that_it_had():
     import ctypes
 
-    from graphad.runtime.functions import blas_threads
+    from graphad.compile.functions import blas_threads
 
     params, x = layers("f8", (64, 128, 128)), RNG.normal(size=(4096, 64))
     network_ = ga.function(network)

@@ -12,12 +12,13 @@ import pytest
 from objects import undefined
 
 import graphad as ga
+from graphad.compile import build, cache, machine_code, nvvm
 from graphad.emit.emission import kernels_of
 from graphad.emit.source import Facts, KernelSource
 from graphad.emit.target import CUDA, Module, cpu, host, masked
 from graphad.lower.straight import StraightLoop
-from graphad.runtime import build, cache, executor, gate_source, machine_code, nvvm
-from graphad.runtime.image import all_kernels
+from graphad.run import executor, gate_source
+from graphad.run.image import all_kernels
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 40))

@@ -191,7 +191,7 @@ def test_a_far_argument_beside_near_ones_changes_nothing_else(name):
 
 
 def test_the_coefficients_are_those_of_the_fit():
-    from graphad.emit import coefficients
+    from graphad.bodies import coefficients
     from tests import fit_coefficients as fit
 
     f, interval, count, _ = fit.FITS["SIN"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import DTypeError, TraceError, Where
-from graphad.runtime.described import described
+from graphad.run.described import described
 from graphad.spec import Spec, check_dtype, same_dim
 from graphad.trace.tensor import Tensor
 

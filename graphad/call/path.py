@@ -2,7 +2,7 @@
 
 A call takes its arguments apart into leaves and a structure (`parameters.py`), which with the
 leaves' specs name a specialisation (`specialise.py`); this runs, by its `Compiled`. When a
-specialisation is used again, a plan of it is put into a gate (`runtime/gate.py`), and later calls
+specialisation is used again, a plan of it is put into a gate (`run/gate.py`), and later calls
 go from the arguments to the kernel in one native function, past all that.
 """
 
@@ -22,8 +22,8 @@ from graphad.call.parameters import Parameters
 from graphad.call.signed import Signature
 from graphad.call.specialise import Specialisation, Specialisations
 from graphad.ops.value import lift
-from graphad.runtime import gate
-from graphad.runtime.gate_source import ALONE, BY_FUNCTION, TUPLE
+from graphad.run import gate
+from graphad.run.gate_source import ALONE, BY_FUNCTION, TUPLE
 from graphad.spec import Spec
 from graphad.timings import timed
 from graphad.trace import pytree

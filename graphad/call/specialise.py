@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from graphad.call.parameters import Parameters, Structure
-from graphad.forks import Lock
 from graphad.pipeline import Compiled, Lowered
+from graphad.process.forks import Lock
 from graphad.spec import Spec
 from graphad.timings import timed
-from graphad.trace.draws import NoDraws
+from graphad.trace.generators import NoDraws
 from graphad.trace.guards import clear_errors
 from graphad.trace.run import trace
 

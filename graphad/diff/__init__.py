@@ -1,3 +1,3 @@
 """Derivatives of graphs: `pull_back` (reverse mode) and `push_forward` (forward mode)."""
 
-from graphad.diff import loops  # noqa: F401 - gives loops and branches their rules
+from graphad.diff import loop_rules  # noqa: F401 - gives loops and branches their rules

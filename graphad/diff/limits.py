@@ -13,7 +13,7 @@ from typing import Any
 
 from graphad.diff.pushforward import _tangent
 from graphad.graph import Builder, Graph, Node, replay
-from graphad.ops.control import picks, placeholder
+from graphad.ops.calls import picks, placeholder
 from graphad.ops.poles import MOVED, direction
 from graphad.ops.value import Value, add, zeros_like
 from graphad.spec import Spec

@@ -14,7 +14,7 @@ from graphad.diff.added import added
 from graphad.graph import Builder, Node, dependents, reachable, replay
 from graphad.op import complete
 from graphad.ops.array import taken_apart
-from graphad.ops.control import barrier, picks, placeholder
+from graphad.ops.calls import barrier, picks, placeholder
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value
 from graphad.spec import Spec

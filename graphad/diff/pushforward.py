@@ -11,7 +11,7 @@ from typing import Any
 
 from graphad.graph import Builder, Node, dependents, reachable, replay
 from graphad.op import complete
-from graphad.ops.control import picks
+from graphad.ops.calls import picks
 from graphad.ops.scalar import asked, scale
 from graphad.ops.value import Value, add, zeros_like
 from graphad.spec import Spec

@@ -18,7 +18,7 @@ import numpy as np
 
 from graphad.graph import Graph, Node, dependents
 from graphad.op import complete
-from graphad.ops.linalg import dims_of
+from graphad.ops.contract import dims_of
 from graphad.spec import Spec, is_static
 
 MOVES = ("view", "place")  # lowerings of operations that move elements

@@ -31,10 +31,10 @@ from graphad.emit.source import quick
 from graphad.emit.target import Target
 from graphad.emit.writer import LoopWriter
 from graphad.errors import NOWHERE
+from graphad.lower.matrix_vector import columns_of, matrix_and_vector
 from graphad.lower.order import BLOCK
 from graphad.lower.program import CHUNKED, Buffer, Loop, Statement, Store
-from graphad.lower.sums import columns_of, matrix_and_vector
-from graphad.ops.cost import cost_of_moving
+from graphad.ops.work import cost_of_moving
 from graphad.spec import size_of
 from graphad.status import BAD_INDEX
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from graphad.emit.device import LARGEST_TEAM
+from graphad.emit.gpu import LARGEST_TEAM
 from graphad.emit.kernel import combine
 from graphad.emit.source import KernelSource
 from graphad.lower.order import BLOCK
 from graphad.op import TABLE, find
-from graphad.ops.special import mills_ratio
+from graphad.ops.special_functions import mills_ratio
 
 CODES = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
 

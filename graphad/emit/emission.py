@@ -8,8 +8,8 @@ from typing import Any
 
 from graphad.emit import lapack, sampling  # noqa: F401 - declare their routines
 from graphad.emit.cpu import write_loop
-from graphad.emit.device import write_device_loop
-from graphad.emit.device_nests import write_device_nest
+from graphad.emit.gpu import write_device_loop
+from graphad.emit.gpu_nests import write_device_nest
 from graphad.emit.kernel import Inner, Kernel
 from graphad.emit.nests import write_nest
 from graphad.emit.routines import routine

@@ -15,7 +15,7 @@ from graphad.lower.order import start_of
 from graphad.op import find
 
 CLOSE = LONGEST_UNROLLED  # elements between operands that share an address
-SPLIT_WORK = 1_500_000  # of a thread, see runtime/executor.py
+SPLIT_WORK = 1_500_000  # of a thread, see run/executor.py
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from graphad.emit.target import Target
 from graphad.lower.order import in_order, start_of
 from graphad.lower.program import CHUNKED, STEP, Affine, Loop, Statement, Store
-from graphad.ops.cost import LONG
+from graphad.ops.work import LONG
 
 ARGS = ("argmax", "argmin")
 SHORTEST_UNROLLED, LONGEST_UNROLLED = 2, 16  # points of an inner axis

@@ -11,7 +11,7 @@ from graphad.emit.kernel import Kernel, code_of
 from graphad.emit.routines import by_rows, declare
 from graphad.lower.order import BLOCK
 from graphad.lower.program import Routine
-from graphad.ops.random import LOW, PASSED, PIECE, slots_for
+from graphad.ops.random_bits import LOW, PASSED, PIECE, slots_for
 from graphad.spec import size_of
 from graphad.status import BAD_WEIGHT, NO_WEIGHT, TOO_FEW
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from graphad.forks import lazy
+from graphad.process.forks import lazy
 
 FULL = "full"  # what LLVM is asked to do: all of it;
 QUICK = "quick"  # little, where no loop is worth vectorising;

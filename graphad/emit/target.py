@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from graphad.errors import explain
-from graphad.interrupts import undisturbed
+from graphad.process.interrupts import undisturbed
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def threads(self) -> bool:
-        """Whether it has what a team of threads is made of (runtime/team.py)."""
+        """Whether it has what a team of threads is made of (run/team.py)."""
         return not self.cuda and "linux" in self.platform
 
     @property

@@ -1,6 +1,6 @@
 """What the writers of loops for a CPU and for a GPU share: the loop, its statements, its places.
 
-A dialect (cpu.py, device.py) says which word loads and stores, what a loop runs over, and what is
+A dialect (cpu.py, gpu.py) says which word loads and stores, what a loop runs over, and what is
 done about an index out of bounds.
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError, TraceError
-from graphad.flows.bijectors.permute import taken
+from graphad.flows.axes import taken
 from graphad.flows.part import Constant, Part
 from graphad.flows.shapes import together
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphad.errors import ShapeError
-from graphad.flows.bijectors.permute import as_slice, inverse_of, taken
+from graphad.flows.axes import as_slice, inverse_of, taken
 
 
 class Mask(NamedTuple):

@@ -110,3 +110,21 @@ def _bracket(f, y, params, domain):
 
     state = (low, high, np.full((), 2.0, y.dtype), np.isfinite(y))
     return ga.while_loop(outside, grow, state)[:2]
+
+
+def points(domain, count: int = 2001) -> np.ndarray:
+    """Points of a domain: dense near its middle and its ends, and far out."""
+    first, last = domain
+    far = np.concatenate([np.linspace(0.0, 10.0, count), np.geomspace(10.0, 1e6, 200)])
+    near = np.concatenate([np.geomspace(1e-6, 0.1, 200), np.linspace(0.1, 10.0, count),
+                           np.geomspace(10.0, 1e6, 200)])  # fmt: skip
+    if math.isfinite(first) and math.isfinite(last):
+        t = np.linspace(0.0, 1.0, count + 2)[1:-1]
+        found = np.concatenate([first + (last - first) * t])
+    elif math.isfinite(first):
+        found = first + near
+    elif math.isfinite(last):
+        found = last - near
+    else:
+        found = np.concatenate([-far, far])
+    return np.unique(found)

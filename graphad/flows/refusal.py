@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphad.errors import NOWHERE, DerivativeError, user_line
-from graphad.ops.control import calls
-from graphad.parts import Rule, enclosed
+from graphad.ops.calls import calls
 from graphad.trace.tensor import Tensor
+from graphad.transform.parts import Rule, enclosed
 
 
 class Refusal(Rule):

@@ -11,6 +11,7 @@ import sympy
 import graphad as ga
 from graphad.errors import GraphadError
 from graphad.flows.expression import Expression, ExpressionError, Meaning, of_sympy
+from graphad.flows.monotone import points
 
 LARGEST = 40  # operations of an expression that sympy is asked to solve
 
@@ -169,8 +170,6 @@ def _solved(expr: Any, x, domain) -> Any:
             branches = sympy.solve(sympy.Eq(sympy.nsimplify(expr, rational=True), y), x)
         except (NotImplementedError, ValueError, TypeError, RecursionError):
             return None
-    from graphad.flows.bijectors.elementwise import points
-
     at = points(domain, 41)
     at = at[np.abs(at) < 30]
     for branch in branches:

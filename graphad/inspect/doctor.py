@@ -17,10 +17,10 @@ def report() -> str:
     import sympy
 
     import graphad
+    from graphad.compile import cache
     from graphad.emit.target import host
-    from graphad.runtime import cache
-    from graphad.runtime.gate import supported
-    from graphad.runtime.image import threads_for
+    from graphad.run.gate import supported
+    from graphad.run.image import threads_for
 
     folder = cache.folder()
     has = host().features.split(",")
@@ -49,7 +49,7 @@ def report() -> str:
 
 def _kept() -> str:
     """What is kept on disk, and how much may be."""
-    from graphad.runtime import cache
+    from graphad.compile import cache
 
     files = cache.listed()
     size, most = sum(s for _, s in files) / 2**20, cache.limit() / 2**20
@@ -58,8 +58,9 @@ def _kept() -> str:
 
 def _gpu() -> str:
     """The GPU at hand, and what its programs need."""
+    from graphad.compile import cuda
     from graphad.errors import NoDeviceError
-    from graphad.runtime import cublas, cuda
+    from graphad.run.device import cublas
 
     try:
         package = cuda.package()

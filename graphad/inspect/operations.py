@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from graphad.emit.vecspecial import BODIES
+from graphad.bodies.vecspecial import BODIES
 from graphad.errors import DerivativeError
 from graphad.graph import Builder
 from graphad.op import TABLE, Op

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphad.errors import ShapeError, TraceError
 from graphad.function import Function
-from graphad.ops.symbolic import build
+from graphad.ops.sympy_nodes import build
 from graphad.ops.value import lift
 from graphad.trace import pytree
 from graphad.trace.tensor import Tensor

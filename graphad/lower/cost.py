@@ -14,7 +14,7 @@ from graphad.errors import NOWHERE, Where
 from graphad.lower.program import Choice, Loop, Nest, Product, Program, Repeat, Routine, loops_of
 from graphad.lower.straight import Straight, StraightLoop
 from graphad.op import TABLE
-from graphad.ops.cost import cost_of_moving
+from graphad.ops.work import cost_of_moving
 from graphad.spec import size_of
 
 

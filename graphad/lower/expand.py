@@ -10,8 +10,8 @@ from itertools import permutations
 
 from graphad.graph import Builder, Graph, Node, replaced
 from graphad.ops.array import total, transpose
+from graphad.ops.contract import dims_of
 from graphad.ops.factor import is_small
-from graphad.ops.linalg import dims_of
 from graphad.ops.value import Value, add, broadcast
 from graphad.spec import size_of
 

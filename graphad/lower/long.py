@@ -20,7 +20,7 @@ from graphad.lower.scalar_linalg import takes_matrix
 from graphad.lower.scalar_linalg import work_of as matrix_work
 from graphad.lower.scalars import Put, Ref, Scalar, Straightener, Term, needed
 from graphad.lower.straight import COVERED, DEAR_VECTOR, Straight, work_of
-from graphad.ops.cost import LONG
+from graphad.ops.work import LONG
 from graphad.spec import Spec, is_static
 
 FEWEST_NODES = 600

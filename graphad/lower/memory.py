@@ -171,11 +171,8 @@ def memory_of(program: Program, scratch: Sequence[Any] = ()) -> Memory:
         return sum((b.bytes for b in program.buffers if b.kind == kind), 0)
 
     life = lives(program)
-    arena: Any = program.arena_bytes
-    for size, _ in program.slots:
-        arena = arena + size
-    for size in scratch:
-        arena = arena + size
+    work: Any = sum(scratch, 0)  # of kernels and of loops' bodies, shared with no temporary
+    arena: Any = sum((size for size, _ in program.slots), program.arena_bytes) + work
     live = tuple(
         sum(
             program.buffers[b].bytes
@@ -184,7 +181,8 @@ def memory_of(program: Program, scratch: Sequence[Any] = ()) -> Memory:
         )
         for step in range(len(program.regions) if len(program.regions) < 500 else 0)
     )
-    unshared = sum((program.buffers[b].bytes for b in life), 0)
+    each = [program.buffers[b].bytes for b in life]
+    unshared = sum((aligned(n) if isinstance(n, int) else n for n in each), 0) + work
     return Memory(
         arena, total("output"), total("input"), total("captured"), len(life), unshared, live
     )

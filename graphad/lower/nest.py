@@ -10,9 +10,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from graphad.lower.matrix_vector import matrix_and_vector
 from graphad.lower.program import CHUNKED, Affine, Loop, Nest, Program, Statement
-from graphad.lower.sums import matrix_and_vector
-from graphad.ops.cost import LONG
+from graphad.ops.work import LONG
 from graphad.spec import size_of
 
 SHORTEST_ROW = 32  # points; shorter rows are better off without the scalar work between them,

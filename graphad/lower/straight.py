@@ -19,9 +19,9 @@ from graphad.lower.scalar_linalg import takes_matrix
 from graphad.lower.scalar_linalg import work_of as matrix_work
 from graphad.lower.scalars import Given, Put, Scalar, Straightener, Term, needed, objects
 from graphad.lower.unbatch import Unbatched, unbatched
-from graphad.ops.control import picks
-from graphad.ops.cost import LONG
+from graphad.ops.calls import picks
 from graphad.ops.value import Value
+from graphad.ops.work import LONG
 from graphad.spec import Spec, is_static, size_of
 
 MOST_ELEMENTS = 128

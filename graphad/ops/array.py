@@ -13,7 +13,7 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.op import Op, register
-from graphad.ops.value import Value, add, broadcast, const, full, reshape, select
+from graphad.ops.value import Value, add, broadcast, const, convert, full, reshape, select
 from graphad.spec import Spec, is_static, same_dim, size_of
 
 
@@ -235,10 +235,15 @@ structural(
 
 
 def stack(values, axis=0) -> Value:
-    """Join along a new axis, with promotion and NumPy's check of equal shapes."""
-    from graphad.ops.value import promoted
+    """Join along a new axis, with promotion and NumPy's check of equal shapes.
 
-    values = promoted("stack", list(values))
+    Numbers are arrays of their own here, as in NumPy: 1.0 beside a float32 makes float64.
+    """
+    from graphad.ops.value import _first_value, lift, promoted
+
+    values = list(values)
+    like = _first_value(values)
+    values = promoted("stack", [convert(v := lift(like, x, "stack"), v.dtype) for x in values])
     first = values[0]
     for v in values:
         if len(v.shape) != len(first.shape) or not all(map(same_dim, v.shape, first.shape)):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from graphad.ops.scalar import elementwise, sym
-from graphad.ops.special import polynomial, special
+from graphad.ops.special_functions import polynomial, special
 from graphad.ops.value import apply, select
 
 

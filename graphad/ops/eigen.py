@@ -9,7 +9,7 @@ import numpy as np
 
 from graphad.op import Op, register
 from graphad.ops.array import cut, iota, total
-from graphad.ops.control import picks
+from graphad.ops.calls import picks
 from graphad.ops.factor import (
     _batched_several,
     column,

@@ -15,8 +15,8 @@ import numpy as np
 from graphad.errors import DerivativeError
 from graphad.op import Op, register
 from graphad.ops.array import gather, iota, total, transpose
-from graphad.ops.control import picks
-from graphad.ops.linalg import contract
+from graphad.ops.calls import picks
+from graphad.ops.contract import contract
 from graphad.ops.poles import direction, inverse, near_of, pole, rounding_of
 from graphad.ops.scalar import scale
 from graphad.ops.value import (

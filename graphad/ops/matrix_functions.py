@@ -13,7 +13,7 @@ from graphad.op import Op, register
 from graphad.ops import eigen, factor
 from graphad.ops.factor import identity, permuted_rows, product, swapped, triangular_solve
 from graphad.ops.indexing import index
-from graphad.ops.loops import COUNT, ENDLESS, iterate
+from graphad.ops.iterate import COUNT, ENDLESS, iterate
 from graphad.ops.numpy_joins import kron
 from graphad.ops.numpy_linalg import (
     _columns,

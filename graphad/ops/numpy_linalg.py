@@ -13,7 +13,7 @@ from graphad.ops import factor
 from graphad.ops.array import iota, require_static, transpose
 from graphad.ops.factor import diagonal_of, identity, product, row, swapped
 from graphad.ops.indexing import index
-from graphad.ops.loops import graph_of, switch
+from graphad.ops.iterate import graph_of, switch
 from graphad.ops.numpy_math import amax, amin, prod, sum_
 from graphad.ops.numpy_products import matmul, norm
 from graphad.ops.numpy_shape import moveaxis, value

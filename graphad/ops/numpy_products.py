@@ -8,7 +8,7 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.ops import array, indexing
-from graphad.ops.linalg import contract
+from graphad.ops.contract import contract
 from graphad.ops.numpy_math import amax, amin, axes_of, sum_
 from graphad.ops.numpy_shape import diagonal, moveaxis, ravel, value
 from graphad.ops.value import (

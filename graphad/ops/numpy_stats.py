@@ -12,7 +12,7 @@ from graphad.errors import NotCoveredError, ShapeError
 from graphad.graph import Builder
 from graphad.ops import sorting
 from graphad.ops.indexing import index
-from graphad.ops.loops import COUNT, iterate
+from graphad.ops.iterate import COUNT, iterate
 from graphad.ops.numpy_math import _count, _summable, mean, sum_
 from graphad.ops.numpy_products import matmul
 from graphad.ops.numpy_shape import concatenate, diagonal, permute, ravel, value

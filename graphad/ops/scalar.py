@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from graphad.op import TABLE, Op, register
-from graphad.ops.symbolic import partials_of
+from graphad.ops.sympy_nodes import partials_of
 from graphad.ops.value import (
     Value,
     add,

@@ -11,7 +11,7 @@ import numpy as np
 from graphad.errors import NotCoveredError
 from graphad.op import TABLE
 from graphad.ops import matrix_functions as matrices
-from graphad.ops import numpy_eig, numpy_linalg, special
+from graphad.ops import numpy_eig, numpy_linalg, special_functions
 from graphad.ops.value import _first_value, lift
 
 IGNORED = ("check_finite", "overwrite_a", "overwrite_b")  # options that change no result
@@ -67,7 +67,8 @@ def _qr(a, *, mode="full"):
 
 
 def _logsumexp(a, axis=None, b=None, keepdims=False):
-    return special.logsumexp(lift(_first_value([a, b]), a, "logsumexp"), axis, b, keepdims)
+    a = lift(_first_value([a, b]), a, "logsumexp")
+    return special_functions.logsumexp(a, axis, b, keepdims)
 
 
 def _over_axis(rule):
@@ -88,8 +89,8 @@ FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
         "norm": TABLE.numpy[np.linalg.norm],
     },
     "scipy.special": {
-        "logsumexp": _logsumexp, "softmax": _over_axis(special.softmax),
-        "log_softmax": _over_axis(special.log_softmax),
-        "polygamma": special.polygamma,
+        "logsumexp": _logsumexp, "softmax": _over_axis(special_functions.softmax),
+        "log_softmax": _over_axis(special_functions.log_softmax),
+        "polygamma": special_functions.polygamma,
     },
 }  # fmt: skip

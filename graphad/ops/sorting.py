@@ -11,7 +11,7 @@ import numpy as np
 
 from graphad.op import Op, register
 from graphad.ops.array import embed, gather, iota, transpose
-from graphad.ops.control import picks
+from graphad.ops.calls import picks
 from graphad.ops.value import Value, add, batch_by_repeating
 from graphad.spec import Spec, same_dim, size_of
 

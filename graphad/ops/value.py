@@ -206,9 +206,7 @@ def _lift_sequence(like, x, operation):
     from graphad.ops.array import stack
 
     if isinstance(x, np.ndarray):
-        flat = stack([lift(like, i, operation) for i in items]) if items else None
-        assert flat is not None
-        return reshape(flat, x.shape)
+        return reshape(stack([lift(like, i, operation) for i in items]), x.shape)
     return stack([lift(like, i, operation) for i in items])
 
 

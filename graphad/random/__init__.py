@@ -7,7 +7,7 @@
     select                                                    tensors or functions by weight
     gumbel_softmax score_function expectation                 gradients through a choice
 
-The generator is Philox4x32-10 (emit/philox.py). Draws do not depend on the number of threads, on
+The generator is Philox4x32-10 (bodies/philox.py). Draws do not depend on the number of threads, on
 chunks, on the target, or on whether the call is traced; `ga.vmap` over keys gives what one call a
 key gives. docs/sampling.md has algorithms, guarantees and recipes.
 
@@ -18,7 +18,7 @@ array([0.8805202 , 0.60548185])
 """
 
 from graphad.random.categorical import categorical, choice
-from graphad.random.distribution import Categorical
+from graphad.random.categorical_distribution import Categorical
 from graphad.random.draws import (
     bernoulli,
     bits,
@@ -30,7 +30,7 @@ from graphad.random.draws import (
 )
 from graphad.random.gradients import expectation, gumbel_softmax, score_function
 from graphad.random.keys import fold_in, key, split
-from graphad.random.selection import select
+from graphad.random.options import select
 from graphad.random.whole import integers
 
 __all__ = [

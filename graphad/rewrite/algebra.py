@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from graphad.graph import Builder, Graph, Node
-from graphad.ops.linalg import canonical
+from graphad.ops.contract import canonical
 from graphad.ops.value import Value, add, broadcast, const, const_value, full, reshape
-from graphad.rewrite.loops import merge_twins, used_results
+from graphad.rewrite.loop_bodies import merge_twins, used_results
 from graphad.rewrite.pieces import joined, taken
 from graphad.spec import Spec
 

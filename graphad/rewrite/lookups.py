@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from graphad.graph import Builder, Graph, Node, replaced
-from graphad.ops.cost import LONG
+from graphad.ops.work import LONG
 from graphad.spec import Spec, is_static
 
 FEWER = 2  # times as many elements looked up as there are

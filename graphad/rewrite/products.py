@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from graphad.graph import Builder, Graph, Node, replaced
 from graphad.ops.array import total
-from graphad.ops.linalg import contract, dims_of
+from graphad.ops.contract import contract, dims_of
 from graphad.ops.value import Value, add, broadcast
 from graphad.spec import size_of
 

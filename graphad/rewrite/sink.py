@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from graphad.graph import Builder, Graph, Node, replaced, replay
-from graphad.ops.cost import cost_of_moving
-from graphad.ops.loops import split
+from graphad.ops.iterate import split
+from graphad.ops.work import cost_of_moving
 from graphad.spec import Spec
 
 MOST_READ = 2  # arrays that are read in place of the one

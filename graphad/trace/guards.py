@@ -13,7 +13,7 @@ from graphad.errors import (
     Where,
     user_line,
 )
-from graphad.ops import matrix_functions, special
+from graphad.ops import matrix_functions, special_functions
 from graphad.ops.scipy_functions import FUNCTIONS
 from graphad.trace import scipy_names
 from graphad.trace.tensor import ASSEMBLE
@@ -23,6 +23,10 @@ _RAW = {
         "a traced value was put into a NumPy array, or made a NumPy scalar",
         f"for z[i] = x: {ASSEMBLE}; for np.float32(x) and np.asarray(x, dtype): x.astype(dtype); "
         "for NumPy functions of np.array([x, y]): np.stack([x, y])",
+    ),
+    "which has no callable": (
+        "NumPy was given numbers and traced values in a list, by a name that is local",
+        "import numpy as np at the top of the module; or np.stack([1.0, x])",
     ),
     "only integers, slices": (
         "a NumPy array was indexed by a traced value",
@@ -63,7 +67,7 @@ def _of_scipy(called: str, error) -> NotCoveredError:
     if name in FUNCTIONS.get(module, ()):
         problem = "this name of it cannot be traced: it is local, or kept in an object"
         fix = f"call it as {called}, or import it at the top of the module"
-        if hasattr(matrix_functions, name) or hasattr(special, name):
+        if hasattr(matrix_functions, name) or hasattr(special_functions, name):
             fix += f"; or ga.{called.removeprefix('scipy.')}"
     return NotCoveredError(
         called, problem, where=_innermost(error), got="a traced argument",

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import NOWHERE, TraceError, Where
-from graphad.forks import in_child
-from graphad.garbage import put_off
 from graphad.graph import Builder, Graph
 from graphad.ops.value import Value, lift
+from graphad.process.forks import in_child
+from graphad.process.garbage import put_off
 from graphad.spec import Spec, Unify
-from graphad.trace import pytree, scipy_names
-from graphad.trace.draws import Again
+from graphad.trace import numpy_names, pytree, scipy_names
+from graphad.trace.coercion import interrupting, noting
+from graphad.trace.generators import Again
+from graphad.trace.stand_ins import lessons, standing
 from graphad.trace.tensor import Tensor
 
 
@@ -32,7 +34,7 @@ class _Own(threading.local):
 
 
 _ACTIVE = _Own()
-# Traces under way in any thread: calls look at it, see runtime/gate.
+# Traces under way in any thread: calls look at it, see run/gate.py.
 TRACING = np.zeros(1, np.int64)
 
 
@@ -55,19 +57,21 @@ def trace(
     """Run `f(list of Tensors) -> pytree` and return the graph and the structure of the result.
 
     Where two symbolic dims must be equal the run starts again with one name for both, where it met
-    a function of SciPy's for the first time, with a name that takes traced values, and where random
-    numbers were drawn meanwhile, to see by whom.
+    a function of SciPy's or gave NumPy a list of traced values for the first time, with names that
+    take them, and where random numbers were drawn meanwhile, to see by whom.
     """
-    with scipy_names.dispatching(), put_off():
-        return _trace(f, specs, names, where)
+    inner = _ACTIVE.builder is not None
+    with standing(), put_off(), interrupting(False) if inner else noting() as noted:
+        return _trace(f, specs, names, where, noted)
 
 
-def _trace(f, specs, names, where) -> tuple[Graph, Any]:
+def _trace(f, specs, names, where, noted: list | None) -> tuple[Graph, Any]:
     specs = list(specs)
     outer, depth = _ACTIVE.builder, _ACTIVE.depth
     while True:
-        builder = Builder()
-        lessons = scipy_names.lessons()
+        builder, before = Builder(), lessons()
+        if noted is not None:
+            noted.clear()
         try:
             # Ctrl-C comes after a call: of one call here and one there none is without the other.
             np.add(TRACING, 1, TRACING)
@@ -79,6 +83,8 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
             out = f(leaves)
             values, tree = lift_results(builder, leaves, out)
             graph = builder.finish(v.id for v in values)
+            if noted and numpy_names.learned(noted, before):
+                continue
         except Unify as found:
             symbol, other = found.pair
             specs = [s.put({symbol: other}) for s in specs]
@@ -86,7 +92,9 @@ def _trace(f, specs, names, where) -> tuple[Graph, Any]:
         except Again:
             continue
         except Exception as error:
-            if outer is None and scipy_names.learned(error, lessons):
+            if noted is not None and (
+                numpy_names.learned(noted, before) or scipy_names.learned(error, before)
+            ):
                 continue
             raise
         finally:

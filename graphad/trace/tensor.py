@@ -22,6 +22,7 @@ from graphad.ops import (
 )
 from graphad.ops.value import Composite, Value, convert, lift, operator, zeros_like
 from graphad.spec import _needs_number
+from graphad.trace import coercion
 
 _REDUCE = {
     np.add: numpy_math.sum_,
@@ -135,6 +136,11 @@ class Tensor(Value):
         if kwargs.get("out") is not None:
             raise _in_place(_name(func))
         return covered(_name(func), implementation, args, kwargs)
+
+    @property
+    def __array_interface__(self):
+        """What NumPy asks for where it turns something into an array."""
+        return coercion.asked(self)
 
     def __getitem__(self, key):
         return indexing.index(self, key)

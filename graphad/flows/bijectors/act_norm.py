@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from graphad.flows.bijector import Bijector, inverse_of
-from graphad.flows.bijectors.permute import nothing
-from graphad.flows.shapes import as_shape
+from graphad.flows.shapes import as_shape, nothing
 
 
 class ActNorm(Bijector):

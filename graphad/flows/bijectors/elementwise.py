@@ -11,7 +11,7 @@ import numpy as np
 import graphad as ga
 from graphad.errors import TraceError
 from graphad.flows.bijector import Bijector
-from graphad.flows.monotone import slope_of, solved
+from graphad.flows.monotone import points, slope_of, solved
 from graphad.flows.part import as_parameter
 from graphad.flows.shapes import together
 
@@ -174,21 +174,3 @@ def _probe(f, x, parameters):
         raise TraceError("Elementwise", "f cannot be evaluated on arrays", got=what,
                          expected="a function of NumPy code, for arrays of any shape",
                          fix="np.tanh in place of math.tanh") from problem  # fmt: skip
-
-
-def points(domain, count: int = 2001) -> np.ndarray:
-    """Points of a domain: dense near its middle and its ends, and far out."""
-    first, last = domain
-    far = np.concatenate([np.linspace(0.0, 10.0, count), np.geomspace(10.0, 1e6, 200)])
-    near = np.concatenate([np.geomspace(1e-6, 0.1, 200), np.linspace(0.1, 10.0, count),
-                           np.geomspace(10.0, 1e6, 200)])  # fmt: skip
-    if math.isfinite(first) and math.isfinite(last):
-        t = np.linspace(0.0, 1.0, count + 2)[1:-1]
-        found = np.concatenate([first + (last - first) * t])
-    elif math.isfinite(first):
-        found = first + near
-    elif math.isfinite(last):
-        found = last - near
-    else:
-        found = np.concatenate([-far, far])
-    return np.unique(found)

@@ -7,9 +7,8 @@ import numpy as np
 import graphad as ga
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.bijectors.permute import nothing
 from graphad.flows.part import as_parameter
-from graphad.flows.shapes import as_shape
+from graphad.flows.shapes import as_shape, nothing
 
 
 class Householder(Bijector):

@@ -9,9 +9,9 @@ import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
+from graphad.flows.axes import inverse_of, taken
 from graphad.flows.bijector import Bijector
-from graphad.flows.bijectors.permute import inverse_of, nothing, taken
-from graphad.flows.shapes import as_shape
+from graphad.flows.shapes import as_shape, nothing
 
 
 class LULinear(Bijector):

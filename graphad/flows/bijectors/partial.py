@@ -6,7 +6,7 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.bijectors.permute import nothing
+from graphad.flows.shapes import nothing
 
 
 class Partial(Bijector):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 import graphad as ga
 from graphad.errors import ShapeError
+from graphad.flows.axes import inverse_of, taken
 from graphad.flows.bijector import Bijector
-from graphad.flows.shapes import as_shape
+from graphad.flows.shapes import as_shape, nothing
 
 
 class Permute(Bijector):
@@ -54,36 +53,3 @@ class Permute(Bijector):
 
     def _inverse(self, y, context):
         return taken(y, inverse_of(self.order), self.axis), nothing(y, self._event)
-
-
-def inverse_of(order) -> tuple[int, ...]:
-    """The inverse of a permutation."""
-    back = [0] * len(order)
-    for k, place in enumerate(order):
-        back[place] = k
-    return tuple(back)
-
-
-def taken(x, order, axis=-1):
-    """np.take of static places along an axis; slices where they are evenly spaced."""
-    at = as_slice(order)
-    if at is not None:
-        whole = (slice(None),) * (-axis - 1)
-        return x[(..., at, *whole)]
-    return np.take(x, np.asarray(order), axis=axis)
-
-
-def as_slice(order) -> slice | None:
-    """The slice that takes these places, if there is one."""
-    if len(order) == 0:
-        return slice(0, 0)
-    step = order[1] - order[0] if len(order) > 1 else 1
-    if step == 0 or any(b - a != step for a, b in itertools.pairwise(order)):
-        return None
-    stop = order[-1] + (1 if step > 0 else -1)
-    return slice(order[0], None if stop < 0 else stop, step)
-
-
-def nothing(x, event_shape):
-    """A log-det of zeros."""
-    return np.zeros_like(x[(..., *(0,) * len(event_shape))])

@@ -6,8 +6,7 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.flows.bijector import Bijector
-from graphad.flows.bijectors.permute import nothing
-from graphad.flows.shapes import as_shape
+from graphad.flows.shapes import as_shape, nothing
 
 
 class Squeeze(Bijector):

@@ -1,0 +1,1 @@
+"""Sources to machine code: words, instructions, objects, the cache, and PTX."""

@@ -1,0 +1,1 @@
+"""All that meets Numba: functions inside `@njit` code, and foreign functions in kernels."""

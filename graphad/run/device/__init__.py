@@ -1,0 +1,1 @@
+"""Programs on a GPU, or in what stands for it."""

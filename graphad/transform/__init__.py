@@ -1,0 +1,1 @@
+"""What users write: derivatives, batches, control flow, parts, implicit values."""
