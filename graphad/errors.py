@@ -104,6 +104,10 @@ class NotCoveredError(GraphadError, TypeError):
     """A NumPy call that graphad does not know."""
 
 
+class NoAttributeError(GraphadError, AttributeError):
+    """What arrays have and traced values do not."""
+
+
 class DerivativeError(GraphadError, TypeError):
     """A derivative that is not defined."""
 

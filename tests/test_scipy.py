@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 import graphad as ga
 from graphad import errors
-from graphad.trace import scipy_names
+from graphad.trace import stand_ins
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(5, 5)) + 3 * np.eye(5)
@@ -55,7 +55,7 @@ CALLS = {
 @pytest.fixture(autouse=True)
 def nothing_is_known(monkeypatch):
     """Each test as the first that meets SciPy."""
-    monkeypatch.setattr(scipy_names, "_KNOWN", [])
+    monkeypatch.setattr(stand_ins, "_KNOWN", [])
 
 
 @pytest.mark.parametrize("name", CALLS)

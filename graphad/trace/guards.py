@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import contextmanager
+
+import numpy as np
 
 from graphad.errors import (
     _INTERNAL,
@@ -15,7 +18,9 @@ from graphad.errors import (
 )
 from graphad.ops import matrix_functions, special_functions
 from graphad.ops.scipy_functions import FUNCTIONS
+from graphad.ops.value import Value
 from graphad.trace import scipy_names
+from graphad.trace.instead import instead
 from graphad.trace.tensor import ASSEMBLE
 
 _RAW = {
@@ -44,10 +49,10 @@ def clear_errors():
     """Say what errors of NumPy and SciPy about traced values mean, with the user's line."""
     try:
         yield
-    except (ValueError, IndexError, TypeError) as error:
+    except Exception as error:
         ours = isinstance(error, GraphadError)
         called = _scipy_function(error)
-        if called and (ours or any(text in str(error) for text in _RAW)):
+        if called and (ours or _met_traced(error)):
             raise _of_scipy(called, error) from error
         if ours:
             raise
@@ -63,7 +68,7 @@ def clear_errors():
 def _of_scipy(called: str, error) -> NotCoveredError:
     """The error of a traced value in a function of SciPy's."""
     module, name = called.rsplit(".", 1)
-    problem, fix = "this function of SciPy's is not traced", "write its formula with NumPy"
+    problem, fix = "this function of SciPy's is not traced", instead(called)
     if name in FUNCTIONS.get(module, ()):
         problem = "this name of it cannot be traced: it is local, or kept in an object"
         fix = f"call it as {called}, or import it at the top of the module"
@@ -80,8 +85,26 @@ def _scipy_function(error) -> str:
     """The function of SciPy's that a traceback goes through from the user's code; '' if none."""
     for _, frame in scipy_names.calls(error):
         package = [m for m in frame.f_globals["__name__"].split(".")[:2] if not m.startswith("_")]
-        return ".".join([*package, frame.f_code.co_name])
+        name = frame.f_code.co_name
+        if name == "__init__" and "self" in frame.f_locals:
+            name = type(frame.f_locals["self"]).__name__
+        return ".".join([*package, *([] if name.startswith("__") else [name])])
     return ""
+
+
+def _met_traced(error) -> bool:
+    """Whether a traced value was among what one of SciPy's frames held."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    held = (v for f in frames if scipy_names.is_scipys(f) for v in f.f_locals.values())
+    return any(map(_is_traced, held))
+
+
+def _is_traced(x, depth: int = 2) -> bool:
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        x = x.ravel()[:8].tolist()
+    if isinstance(x, (tuple, list)) and depth:
+        return any(_is_traced(i, depth - 1) for i in x[:8])
+    return isinstance(x, Value)
 
 
 def _innermost(error) -> Where:

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.ops.numpy_shape import broadcast_to
-from graphad.ops.value import Value, convert, lift
+from graphad.ops.value import Value, convert, lift, reshape
 from graphad.trace.coercion import Asked, interrupting
 from graphad.trace.stand_ins import learn
 
@@ -126,7 +126,9 @@ def _array(like: Value, x, dtype=None, *_, ndmin=0, **unused):
     """np.array; a traced value is never shared memory, so how to copy does not matter."""
     found = lift(like, x, "np.array")
     found = found if dtype is None else convert(found, dtype)
-    return found.reshape((1,) * (ndmin - found.ndim) + found.shape) if found.ndim < ndmin else found
+    return (
+        reshape(found, (1,) * (ndmin - found.ndim) + found.shape) if found.ndim < ndmin else found
+    )
 
 
 def _contiguous(like: Value, x, dtype=None, **unused):

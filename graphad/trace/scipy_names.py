@@ -45,11 +45,12 @@ def calls(error: BaseException):
     """The calls of SciPy in a traceback: (the frame that called, the frame of its function)."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame, inner in itertools.pairwise(frames):
-        if _is_scipy(inner) and not _is_scipy(frame):
+        if is_scipys(inner) and not is_scipys(frame):
             yield frame, inner
 
 
-def _is_scipy(frame) -> bool:
+def is_scipys(frame) -> bool:
+    """Whether a frame runs code of SciPy's."""
     return frame.f_globals.get("__name__", "").startswith("scipy.")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import operator as operator_module
 import sys
 from typing import Any
 
 import numpy as np
 
-from graphad.errors import GraphadError, NotCoveredError, TraceError
+from graphad.errors import GraphadError, NoAttributeError, NotCoveredError, TraceError
 from graphad.op import TABLE
 from graphad.ops import (
     indexing,
@@ -23,6 +22,7 @@ from graphad.ops import (
 from graphad.ops.value import Composite, Value, convert, lift, operator, zeros_like
 from graphad.spec import _needs_number
 from graphad.trace import coercion
+from graphad.trace.instead import instead
 
 _REDUCE = {
     np.add: numpy_math.sum_,
@@ -33,24 +33,16 @@ _REDUCE = {
 
 
 def _name(f) -> str:
-    module = getattr(f, "__module__", None) or "numpy"
+    module = "scipy.special" if _is_scipys(f) else getattr(f, "__module__", None) or "numpy"
     return f"{module.replace('numpy', 'np', 1)}.{getattr(f, '__name__', f)}"
 
 
 def not_covered(f) -> NotCoveredError:
-    """The error for a NumPy call that is not in the table, with the nearest that is."""
-    known = {getattr(g, "__name__", ""): _name(g) for g in TABLE.numpy}
-    short = getattr(f, "__name__", "")
-    near = difflib.get_close_matches(short, known, n=1, cutoff=0.3)
+    """The error for a call that is not in the table, with what does the same."""
     return NotCoveredError(
-        _name(f),
-        "this call is not covered",
-        expected="a NumPy function that graphad traces",
-        got=_name(f),
-        fix=f"the nearest covered call is {known[near[0]]}"
-        if near
-        else "write it with covered calls",
-    )
+        _name(f), "this call is not covered", expected="a function that graphad traces",
+        got=_name(f), fix=instead(_name(f)),
+    )  # fmt: skip
 
 
 ASSEMBLE = "np.stack or np.array([...]) to assemble; z.at[i].set(v) on a traced z"
@@ -81,11 +73,15 @@ def covered(name: str, implementation, args, kwargs):
         ) from None  # fmt: skip
 
 
+def _is_scipys(f) -> bool:
+    """Whether this is a ufunc of scipy.special."""
+    module = sys.modules.get("scipy.special._ufuncs")
+    return isinstance(f, np.ufunc) and getattr(module, f.__name__, None) is f
+
+
 def _of_scipy(ufunc):
     """What traces a ufunc of scipy.special, or None."""
-    module = sys.modules.get("scipy.special._ufuncs")
-    same = getattr(module, ufunc.__name__, None) is ufunc
-    return TABLE.scipy.get(ufunc.__name__) if same else None
+    return TABLE.scipy.get(ufunc.__name__) if _is_scipys(ufunc) else None
 
 
 class Tensor(Value):
@@ -295,8 +291,35 @@ class Tensor(Value):
         whole = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         return numpy_shape.permute(self, whole or None)
 
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(np.ndarray, name) or name.startswith("__"):
+            raise AttributeError(f"a traced value has no attribute {name!r}, nor has an array")
+        function = f"np.{name}(x)" if getattr(np, name, None) in TABLE.numpy else None
+        raise NoAttributeError(
+            f"x.{name}", "a traced value does not have this of arrays",
+            expected="attributes and methods that docs/operations.md lists", got=f"x.{name}",
+            fix=_METHODS.get(name) or function or instead(f"np.{name}"),
+        )  # fmt: skip
+
     def __array_namespace__(self, api_version=None):
         return np
+
+
+# Of arrays, what a traced value has not, and what to write instead.
+_METHODS = {
+    "fill": "np.full_like(x, v), which makes a new array",
+    "sort": "x = np.sort(x), which makes a new array",
+    "partition": "x = np.partition(x, k), which makes a new array",
+    "resize": "np.reshape, or np.tile",
+    "tobytes": "return the value from the function, and do it with the result",
+    "tofile": "return the value from the function, and do it with the result",
+    "dump": "return the value from the function, and do it with the result",
+    "data": "return the value from the function: results have memory, traced values have none",
+    "view": "x.astype(dtype) for values; bits cannot be looked at as another dtype",
+    "itemset": "x = x.at[i].set(v)",
+    "put": "x = x.at[i].set(v)",
+    "byteswap": "return the value from the function, and do it with the result",
+}
 
 
 def _method(name, implementation):
