@@ -49,7 +49,8 @@ def polysub(a1, a2):
 @public(np.polymul, examples=["f(A4, A3)"])
 def polymul(a1, a2):
     """As np.polymul, zeros of high powers included."""
-    return convolve(*values_of([a1, a2]))
+    x, y = values_of([a1, a2])
+    return convolve(x, y)
 
 
 @public(np.polyder, examples=["f(A4)", "f(A4, 2)"])

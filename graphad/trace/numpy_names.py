@@ -126,9 +126,7 @@ def _array(like: Value, x, dtype=None, *_, ndmin=0, **unused):
     """np.array; a traced value is never shared memory, so how to copy does not matter."""
     found = lift(like, x, "np.array")
     found = found if dtype is None else convert(found, dtype)
-    return (
-        reshape(found, (1,) * (ndmin - found.ndim) + found.shape) if found.ndim < ndmin else found
-    )
+    return reshape(found, (1,) * max(ndmin - found.ndim, 0) + found.shape)
 
 
 def _contiguous(like: Value, x, dtype=None, **unused):
