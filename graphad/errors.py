@@ -136,5 +136,9 @@ class NoDeviceError(GraphadError, RuntimeError):
     """A call for a GPU where there is none, or nothing to reach it with."""
 
 
+class SlowCalls(RuntimeWarning):
+    """Calls go through Python, in this interpreter: the native way in cannot read its objects."""
+
+
 class CheckError(GraphadError, ValueError):
     """A graph or program that breaks its own rules; a defect of the pass that made it."""

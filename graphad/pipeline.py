@@ -303,7 +303,7 @@ class Compiled:
     def call(self, leaves, given=()) -> list[Any]:
         """Run on prepared leaves; array results are written to `given` if there are any."""
         leaves = [_canonical(x, s) for x, s in zip(leaves, self.inputs, strict=True)]
-        if self.called and gate.supported():
+        if gate.supported() and self.called:
             results = self._gates[bool(given)](*leaves, *given)
             if results is not None:
                 return list(results)

@@ -26,7 +26,7 @@ FIRST = {
     "3.14": {"numpy": "2.3.2", "scipy": "1.16.1", "numba": "0.63.0", "llvmlite": "0.46.0"},
 }
 QUICK = ("calls", "call_path", "derivatives", "control", "errors", "dtypes", "indexing", "memory",
-         "random", "external", "questions", "threads", "cache")  # fmt: skip
+         "random", "draws_in_traces", "external", "questions", "threads", "interpreters", "cache")  # fmt: skip
 TOOLS = ("pytest", "pytest-xdist", "mpmath", "hypothesis", "joblib", "dask")
 
 
@@ -60,7 +60,9 @@ def requirements(version: str, packages: str) -> list[str]:
     return wanted
 
 
-def run(version: str, python: str, packages: str, folder: pathlib.Path) -> tuple[str, bool]:
+def run(
+    version: str, python: str, packages: str, folder: pathlib.Path, processes: int | None
+) -> tuple[str, bool]:
     """(what was found, whether all passed) of the quick tests in an environment of their own."""
     place = folder / f"{version}-{packages}"
     if not (place / "bin" / "python").exists():
@@ -76,17 +78,7 @@ def run(version: str, python: str, packages: str, folder: pathlib.Path) -> tuple
     env = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHAD_CACHE_DIR": str(place / "cache")}
     shown = subprocess.run([own, "-c", names], cwd=ROOT, env=env, capture_output=True, text=True)
     files = [f"tests/test_{name}.py" for name in QUICK if (ROOT / f"tests/test_{name}.py").exists()]
-    command = [
-        own,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        str(os.cpu_count()),
-        "-p",
-        "no:cacheprovider",
-        *files,
-    ]
+    command = [own, "-m", "pytest", "-q", "-n", str(processes), "-p", "no:cacheprovider", *files]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         print(done.stdout[-6000:], done.stderr[-2000:])
@@ -100,6 +92,7 @@ def main() -> int:
     parser.add_argument("--python", nargs="*", default=VERSIONS)
     parser.add_argument("--packages", nargs="*", default=["oldest", "newest"])
     parser.add_argument("--folder", type=pathlib.Path)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
     found, failed = interpreters(), False
     with tempfile.TemporaryDirectory() as temporary:
@@ -109,7 +102,7 @@ def main() -> int:
                 continue
             for packages in given.packages:
                 folder = given.folder or pathlib.Path(temporary)
-                text, passed = run(version, found[version], packages, folder)
+                text, passed = run(version, found[version], packages, folder, given.processes)
                 failed |= not passed
                 print(
                     f"Python {version}, {packages}: {'ok' if passed else 'FAILED'}: {text}",

@@ -1,14 +1,13 @@
 """What code is made for: CPUs of other widths and platforms, and both targets at once."""
 
 import ast
-import os
-import subprocess
 import sys
 import threading
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from kernel_cases import PROGRAMS, cases, sources_of
 from objects import undefined
 
 import graphad as ga
@@ -17,75 +16,63 @@ from graphad.emit.emission import kernels_of
 from graphad.emit.source import Facts, KernelSource
 from graphad.emit.target import CUDA, Module, cpu, host, masked
 from graphad.lower.straight import StraightLoop
-from graphad.run import executor, gate_source
+from graphad.run import executor, gate_source, team
 from graphad.run.image import all_kernels
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(300, 40))
-KEY = ga.random.key(5)
-PROGRAMS = {
-    "chain": (lambda x: np.tanh(x) * np.exp(-x * x) + np.sin(x) ** 3 + np.log(x * x), (X,)),
-    "single": (lambda x: (np.log1p(np.exp(x)), x.sum(axis=0), np.floor(x)), (X.astype("f4"),)),
-    "sums": (lambda x: (x.sum(), x.max(axis=1), x @ x[0], x.T @ x[:, 0]), (X,)),
-    "gather": (lambda x, i: x[i] * 2 + i[:, None], (X, RNG.integers(-300, 300, 400))),
-    "integers": (lambda i: (i**3 // 7, i % 5, -i), (RNG.integers(-50, 50, 900),)),
-    "random": (lambda key: (ga.random.normal(key, (90,)), ga.random.uniform(key, (70,), "f4")), (KEY,)),
-    "draws": (lambda key, x: ga.random.categorical(key, x, 5, replace=False), (KEY, X)),
-    "sort": (lambda x: np.sort(x, axis=0), (X,)),
-    "small": (lambda x: np.linalg.inv(x[:3, :3]) @ np.arctan2(x[0, :3], 2.0), (X,)),
-    "steps": (lambda x: ga.scan(lambda c, r: (np.sin(c) + r, c), x[0], x)[0], (X,)),
-    "factors": (lambda x: np.linalg.cholesky(x.T @ x), (X,)),
-}  # fmt: skip
 PLATFORMS = {
     "aarch64-unknown-linux-gnu": cpu("aarch64-unknown-linux-gnu", "generic", "+neon"),
     "arm64-apple-macosx": cpu("arm64-apple-macosx", "apple-m1", "+neon"),
     "x86_64-pc-windows-msvc": cpu("x86_64-pc-windows-msvc", "x86-64-v3", "+avx,+avx2,+fma"),
 }
-C_LIBRARY = {"malloc", "free", "memcpy", "memset", "memmove", "bzero"} | {
+EVERYWHERE = {"malloc", "free", "memcpy", "memset", "memmove"} | {
     f"{name}{f}" for name in ("sin", "cos", "tan", "fmod") for f in ("", "f")
 }
-OF_WINDOWS = {"__chkstk"}  # of ntdll.dll, in every process
-
-
-def sources_of(name):
-    f, args = PROGRAMS[name]
-    kernels = all_kernels(ga.function(f).lower(*args).kernels)
-    return [k.source for k in kernels] + [t.source for k in kernels for t in k.totals]
-
-
-def every_source():
-    own = [*executor.ALWAYS, executor.PRODUCT_SOURCE, executor.REPEAT_SOURCE, executor.FILL_SOURCE,
-           executor.CHOICE_SOURCE, executor.STRIPS_SOURCE, gate_source.GATE_SOURCE]  # fmt: skip
-    return build.with_functions([*own, *(s for name in PROGRAMS for s in sources_of(name))])
+THREADS = {"pthread_create", "pthread_detach", "sem_init", "sem_post", "sem_wait", "sched_yield",
+           "sched_getcpu", "sched_getaffinity", "sched_setaffinity", "getpid"}  # fmt: skip
+C_LIBRARY = {
+    "aarch64-unknown-linux-gnu": EVERYWHERE | THREADS,
+    "arm64-apple-macosx": EVERYWHERE | {"bzero", "memset_pattern16"},
+    "x86_64-pc-windows-msvc": EVERYWHERE | {"__chkstk"},  # which is in every process's ntdll.dll
+}
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_objects_for_other_platforms_name_only_what_is_there(platform):
-    sources, target = every_source(), PLATFORMS[platform]
+    target = PLATFORMS[platform]
+    own = [*executor.ALWAYS, executor.PRODUCT_SOURCE, executor.REPEAT_SOURCE, executor.FILL_SOURCE,
+           executor.CHOICE_SOURCE, executor.STRIPS_SOURCE, gate_source.GATE_SOURCE,
+           *(team.TEAM_SOURCES if target.threads else ())]  # fmt: skip
+    kernels = {s for _, f, args in cases() for s in sources_of(f, args)}
+    sources = build.with_functions([*own, *kernels])
+    assert len(sources) > 500
     ours = {s.symbol for s in sources}
     libraries = {f"graphad_{w}" for s in sources for w in s.calls("lapack_", "special_")}
-    known = C_LIBRARY | ours | libraries | (OF_WINDOWS if target.windows else set())
     for source in sources:
-        names = undefined(machine_code.object_of(source, target))
-        assert names <= known, (names - known, source.code)
+        unknown = undefined(machine_code.object_of(source, target)) - ours - libraries
+        assert unknown <= C_LIBRARY[platform], (unknown, source.code)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_names_that_are_not_there_are_found(platform):
+    """What the test above rests on."""
+    target = PLATFORMS[platform]
+    text = f"""
+    target triple = "{target.triple}"
+    declare double @exp10(double)
+    declare void @a_name_that_is_longer_than_eight_letters()
+    define double @defined(double %x) {{
+        call void @a_name_that_is_longer_than_eight_letters()
+        %y = call double @exp10(double %x)
+        ret double %y
+    }}"""
+    made = llvm.Target.from_triple(target.triple).create_target_machine(cpu=target.cpu)
+    found = undefined(made.emit_object(llvm.parse_assembly(text)))
+    found -= {"_fltused"}  # of code with floats on Windows; see `Module`
+    assert found == {"exp10", "a_name_that_is_longer_than_eight_letters"}
 
 
 def test_threads_of_a_team_are_for_platforms_that_have_what_they_need():
     assert [t.threads for t in PLATFORMS.values()] == [True, False, False]
-
-
-@pytest.mark.parametrize("changes, bits", [("-avx", 128), ("-avx2", 128), ("-avx512f", 256),
-                                           ("+avx,+avx2,+avx512f,+avx512vl,+avx512dq,+avx512bw", 512)])  # fmt: skip
-def test_vectors_of_every_width_are_sound(changes, bits):
-    target = masked(changes)
-    if not target.x86:
-        pytest.skip("the features of another CPU")
-    assert target.bits == min(bits, 512 if bits == 512 else host().bits)
-    assert target.key in cache.build_key(target) and target.key != host().key
-    for name in ("chain", "single", "random", "sums"):
-        for source in build.with_functions(sources_of(name)):
-            module = machine_code.optimised(source, machine_code.text_of(source, target), target)
-            module.verify()
 
 
 def test_features_without_a_sign_are_refused():
@@ -93,30 +80,10 @@ def test_features_without_a_sign_are_refused():
         masked("-avx, avx512f")
 
 
-RUN = """
-import numpy as np, graphad as ga
-from graphad.emit.target import host
-x = np.random.default_rng(0).normal(size=(300, 40))
-f = ga.function(lambda x, k: (np.tanh(x) * np.exp(x), x.sum(axis=0), ga.random.normal(k, (99,))))
-print(host().bits, *(np.asarray(r).tobytes().hex() for r in f(x, ga.random.key(3))))
-"""
-
-
-def test_masked_features_give_the_same_bits():
-    results = {}
-    for changes in ("", "-avx512f", "-avx,-avx2"):
-        environment = os.environ | {"GRAPHAD_CPU_FEATURES": changes}
-        done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True,
-                              text=True, check=True)  # fmt: skip
-        bits, *results[changes] = done.stdout.split()
-        assert int(bits) == {"": host().bits, "-avx512f": min(host().bits, 256)}.get(changes, 128)
-    assert results[""] == results["-avx512f"] == results["-avx,-avx2"]
-
-
 def test_the_target_is_the_modules_and_no_other_threads():
     """Code for the CPU and for the GPU made by threads at the same time."""
     nvvm.compiler()
-    sources = [s for name in ("chain", "single", "random") for s in sources_of(name)]
+    sources = [s for name in ("chain", "single", "random") for s in sources_of(*PROGRAMS[name])]
     on_device = [ga.function(f, device="cuda").lower(*args).kernels[0].source
                  for f, args in (PROGRAMS["chain"], PROGRAMS["single"])]  # fmt: skip
     alone = [machine_code.text_of(s) for s in sources], [nvvm.llvm_of(s) for s in on_device]
@@ -164,7 +131,7 @@ def test_sources_that_may_fail_say_so():
     f, args = PROGRAMS["small"]
     more = [k.source for k in all_kernels(ga.function(f, device="cuda").lower(*args).kernels)]
     seen = set()
-    for source in [s for name in PROGRAMS for s in sources_of(name)] + more:
+    for source in [s for name in PROGRAMS for s in sources_of(*PROGRAMS[name])] + more:
         returned = [n.value for n in ast.walk(ast.parse(source.code)) if isinstance(n, ast.Return)]
         status = any(not isinstance(v, ast.Constant) or v.value != 0 for v in returned)
         assert source.facts.fails or not status, source.code

@@ -13,7 +13,8 @@ import graphad as ga
 
 HERE = os.path.dirname(__file__)
 BEGIN = """
-import atexit, faulthandler, os, signal, sys, threading, time
+import atexit, faulthandler, os, signal, sys, threading, time, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded")  # Python 3.12 on, of forks
 import numpy as np
 import graphad as ga
 faulthandler.dump_traceback_later(100, exit=True)

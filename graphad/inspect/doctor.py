@@ -19,7 +19,7 @@ def report() -> str:
     import graphad
     from graphad.compile import cache
     from graphad.emit.target import host
-    from graphad.run.gate import supported
+    from graphad.run.gate import why_not
     from graphad.run.image import threads_for
 
     folder = cache.folder()
@@ -38,7 +38,7 @@ def report() -> str:
         "networkx": networkx.__version__,
         "BLAS": f"{blas.get('name')} {blas.get('version')} (through scipy)",
         "threads": f"{threads_for('auto')} for long loops, of {os.cpu_count()} cores",
-        "calls": "native" if supported() else "through Python: objects lie otherwise in memory",
+        "calls": f"through Python: {why_not()}" if why_not() else "native",
         "CPU": f"{host().cpu}: {', '.join(features)}; vectors of {host().bits} bits",
         "GPU": _gpu(),
         "cache": f"{folder} ({_kept()})" if folder else "none: memory only",

@@ -7,19 +7,21 @@ call that fails goes to another Python function, which knows what to say; it has
 Nothing is compiled for a signature.
 
 Where objects do not lie in memory as the gate expects (`why_not` says so), calls go by `plain_call`
-in Python.
+in Python, and a warning says so once.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphad.compile.build import kernel_address
+from graphad.errors import SlowCalls, user_line
 from graphad.process.once import once
 from graphad.run import gate_source as s
 from graphad.run import layout
@@ -68,14 +70,23 @@ def _method() -> _MethodDef:
 @once
 def why_not() -> str:
     """Why calls cannot go by the gate here; '' where they can."""
-    if sys.implementation.name != "cpython":
-        return f"{sys.implementation.name} instead of CPython"
     return s.objects_as_expected()
 
 
 def supported() -> bool:
-    """Whether calls can go by the gate here."""
+    """Whether calls can go by the gate here; the first to hear that they cannot is warned."""
+    if why_not():
+        _warn()
     return not why_not()
+
+
+@once
+def _warn() -> None:
+    where = user_line()
+    warnings.warn_explicit(
+        f"calls go through Python here, some microseconds slower each: {why_not()}",
+        SlowCalls, where.file, where.line,
+    )  # fmt: skip
 
 
 class Plan:

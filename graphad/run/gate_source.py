@@ -7,6 +7,7 @@ stable headers; `objects_as_expected` checks them on live objects.
 from __future__ import annotations
 
 import ctypes
+import sys
 import sysconfig
 
 import numpy as np
@@ -52,6 +53,8 @@ MIX = 0x9E3779B97F4A7C15 - (1 << 64)  # of the hash: h = (h ^ word) * MIX, see `
 
 def _items_at() -> int:
     """Where a tuple's items start: Python 3.14 keeps a hash before them."""
+    if sys.implementation.name != "cpython":
+        return 0  # an id is no address
     probe = ("first", "second")
     for at in (24, 32):
         if [word(id(probe) + at + 8 * k) for k in range(2)] == [id(p) for p in probe]:
@@ -69,6 +72,10 @@ def mark_of(dtype: np.dtype) -> int:
 
 def objects_as_expected() -> str:
     """Why objects do not lie in memory as the gate expects; '' where they do."""
+    if sys.implementation.name != "cpython":
+        return f"{sys.implementation.name} instead of CPython"
+    if sys.maxsize < 1 << 32:
+        return "a Python of 32 bits"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "a build of Python without the global interpreter lock"
     if sysconfig.get_config_var("Py_TRACE_REFS"):
