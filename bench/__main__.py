@@ -1,19 +1,17 @@
-"""`python -m bench [--only GROUP] [--quick] [--threads 1]`: one table, written to results.md."""
+"""`python -m bench [--only GROUP] [--quick] [--threads 1]`: one table, and results.md."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import json
-import math
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 
-from bench import graph_size, peers, startup
+from bench import graph_size, peers, report, startup
 from bench.measure import Row, measure, shown
 from bench.pytensor_peer import Worker
 
@@ -38,44 +36,13 @@ def table(measured: list[Row]) -> list[str]:
     return lines
 
 
-def mean(ratios: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
-
-
-def starts(repeats: int) -> tuple[list[str], list]:
-    """The table of cold compiles and warm starts."""
-    found = startup.rows(repeats)
-    lines = ["| program | cold: graphad | JAX | ratio | warm start: graphad | JAX | ratio |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for name, cold, warm in found:
-        cells = [f"{a:.3f} s | {b:.3f} s | {a / b:.2f}" for a, b in (cold, warm)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    ratios = [[c[0] / c[1] for _, c, _ in found], [w[0] / w[1] for _, _, w in found]]
-    lines += ["", f"Cold compile, graphad / JAX: {mean(ratios[0]):.2f} in geometric mean, at most "
-              f"{max(ratios[0]):.2f}. Warm start: {mean(ratios[1]):.2f}, at most "
-              f"{max(ratios[1]):.2f}, the slowest {max(w[0] for _, _, w in found):.2f} s. "
-              f"`import graphad`: {startup.import_seconds():.2f} s."]  # fmt: skip
-    return lines, found
-
-
-def sizes() -> list[str]:
-    """The table of growing graphs."""
-    lines = ["| nodes | nodes of the gradient | trace, differentiate, print | µs a node |",
-             "|---|---|---|---|"]  # fmt: skip
-    for nodes, total, seconds in graph_size.curve():
-        each = seconds / (nodes + total) * 1e6
-        lines.append(f"| {nodes:,} | {total:,} | {seconds:.2f} s | {each:.0f} |")
-    return lines
-
-
 def on_one_thread(name: str, quick: bool) -> list[Row]:
     """The rows of a group, measured in a process that has one core."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "rows.json"
         options = ["--quick"] * quick + ["--threads", "1", "--only", name, "--save", str(path)]
         subprocess.run([sys.executable, "-m", "bench", *options], check=True)
-        return [Row(f"{r['name']}, 1 thread", {}, target=r["target"], seconds=r["seconds"])
+        return [Row(jobs={}, **(r | {"name": f"{r['name']}, 1 thread"}))
                 for r in json.loads(path.read_text())]  # fmt: skip
 
 
@@ -117,32 +84,30 @@ def main() -> None:
         peers.one_thread()
     groups = [chosen.only] if chosen.only else [*GROUPS, *OTHERS]
     measured = warm(groups, 0.3 if chosen.quick else 1.5)
-    count = peers.threads()
-    lines = [f"Measured {datetime.date.today()} on {platform.machine()}, {platform.system()}, "
-             f"{count} thread{'s' * (count > 1)}: {peers.versions()}.", ""]  # fmt: skip
-    if measured:
-        lines += table(measured)
-    against = [r.seconds["graphad"] / r.seconds["jax"] for r in measured if "jax" in r.seconds]
-    if against:
-        lines += ["", f"Warm calls, graphad / JAX in geometric mean: {mean(against):.2f} "
-                  f"({len(against)} rows). Targets met: "
-                  f"{sum(r.met for r in measured)} of {len(measured)}."]  # fmt: skip
-    found: list = []
+    data = report.cpu() | {
+        "threads": peers.threads(), "date": str(datetime.date.today()),
+        "versions": peers.versions(),
+        "rows": [_plain(r) for r in measured], "starts": [], "sizes": [],
+    }  # fmt: skip
+    print("\n".join(table(measured)))
     if "startup" in groups and peers.module("jax"):
-        more, found = starts(1 if chosen.quick else 3)
-        lines += ["", *more]
+        data["starts"] = startup.rows(1 if chosen.quick else 3)
+        data["import"] = startup.import_seconds()
+        print("\n".join(report.starts([data])))
     if "size" in groups:
-        lines += ["", *sizes()]
-    print("\n".join(lines))
-    plain = [{"name": r.name, "target": r.target, "seconds": r.seconds} for r in measured]
+        data["sizes"] = graph_size.curve()
+        print("\n".join(report.sizes([data])))
     if chosen.save:
-        chosen.save.write_text(json.dumps(plain))
-    if not chosen.quick and not chosen.only:
-        name = "results" if count > 1 else "results_1_thread"
-        (HERE / f"{name}.md").write_text("# Results\n\n" + "\n".join(lines) + "\n")
-        data = {"date": str(datetime.date.today()), "versions": peers.versions(),
-                "rows": plain, "starts": found}  # fmt: skip
-        (HERE / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+        chosen.save.write_text(json.dumps(data["rows"]))
+    if not chosen.quick and not chosen.only and not chosen.threads:
+        path = HERE / f"results_{data['bits']}.json"
+        path.write_text(json.dumps(data, indent=1) + "\n")
+        report.write()
+
+
+def _plain(row: Row) -> dict:
+    return {"name": row.name, "target": row.target, "floor": row.floor, "by_hand": row.by_hand,
+            "seconds": row.seconds}  # fmt: skip
 
 
 if __name__ == "__main__":
