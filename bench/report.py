@@ -71,8 +71,9 @@ def summary(machines: list[dict]) -> list[str]:
         rows = list(_rows(m).values())
         jax = [r.seconds["graphad"] / r.seconds["jax"] for r in rows if "jax" in r.seconds]
         met = sum(r.met for r in rows)
+        against = f"{mean(jax):.2f} ({len(jax)} rows)"
         lines.append(f"- {m['bits']} bits: warm calls, graphad / JAX in geometric mean "
-                     f"{mean(jax):.2f} ({len(jax)} rows); targets met {met} of {len(rows)}.")  # fmt: skip
+                     f"{against}; targets met {met} of {len(rows)}.")  # fmt: skip
     return lines
 
 
