@@ -51,7 +51,8 @@ from graphad.rewrite.sums import join_sums
 from graphad.run import gate, kept
 from graphad.run.failures import error_of
 from graphad.run.gate_source import TUPLE
-from graphad.run.image import Image, all_kernels, make_image, rooms_of
+from graphad.run.image import Image, all_kernels, make_image, threads_for
+from graphad.run.rooms import rooms_of
 from graphad.spec import Spec
 from graphad.timings import timed
 
@@ -198,7 +199,8 @@ class Lowered:
     @property
     def memory(self) -> Memory:
         """Bytes that a call needs, known before it runs."""
-        return memory_of(self.program, rooms_of(self.program, self.kernels))
+        threads = threads_for(self.parallel)
+        return memory_of(self.program, *rooms_of(self.program, self.kernels, threads))
 
     @property
     def cost(self) -> Cost:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -164,15 +163,13 @@ class Memory:
         )
 
 
-def memory_of(program: Program, scratch: Sequence[Any] = ()) -> Memory:
-    """The memory of a planned program, known before it runs. `scratch`: bytes kernels work in."""
+def memory_of(program: Program, arena: Any, unshared: Any, temporaries: int) -> Memory:
+    """The memory of a planned program, known before it runs; what it works in, counted."""
 
     def total(kind):
         return sum((b.bytes for b in program.buffers if b.kind == kind), 0)
 
     life = lives(program)
-    work: Any = sum(scratch, 0)  # of kernels and of loops' bodies, shared with no temporary
-    arena: Any = sum((size for size, _ in program.slots), program.arena_bytes) + work
     live = tuple(
         sum(
             program.buffers[b].bytes
@@ -181,8 +178,6 @@ def memory_of(program: Program, scratch: Sequence[Any] = ()) -> Memory:
         )
         for step in range(len(program.regions) if len(program.regions) < 500 else 0)
     )
-    each = [program.buffers[b].bytes for b in life]
-    unshared = sum((aligned(n) if isinstance(n, int) else n for n in each), 0) + work
     return Memory(
-        arena, total("output"), total("input"), total("captured"), len(life), unshared, live
+        arena, total("output"), total("input"), total("captured"), temporaries, unshared, live
     )

@@ -19,9 +19,7 @@ from graphad.lower.program import Choice, Fill, Product, Program, Repeat, Strips
 from graphad.run import executor as x
 from graphad.run import layout
 from graphad.run.image_writer import Writer
-from graphad.run.places import later, room
-from graphad.run.product_tables import strips_memory
-from graphad.run.scope import Scope, scratch_of
+from graphad.run.scope import Scope
 from graphad.run.sizes import sizes_source
 from graphad.run.team import TEAM_SOURCES, team_address
 
@@ -143,22 +141,6 @@ def make_image(
     scope.steps()
     w.set(layout.ARENA_BYTES, w.arena_bytes)
     return _finish(w, inputs_at, outputs_at, keep)
-
-
-def rooms_of(program: Program, kernels: list) -> list:
-    """Bytes beside the plan: scratch memory of kernels, and the largest inner program."""
-    inner: Any = 0
-    for region, kernel in zip(program.regions, kernels, strict=True):
-        if isinstance(kernel, Inner):
-            spare: Any = 0
-            for b in getattr(region, "lasts", ()):
-                spare = spare + room(program.buffers[b].bytes)
-            for one, its in zip(region.inner, kernel.programs, strict=True):
-                sizes = [room(size) for size, _ in one.slots] + [one.arena_bytes, spare]
-                if isinstance(region, Strips):  # strips of each thread, and sums of chunks
-                    sizes.append(strips_memory(region)[-1] + (cores() - 1) * one.arena_bytes)
-                inner = later(inner, sum([*sizes, *rooms_of(one, its)], 0))
-    return [*map(room, scratch_of(kernels)), inner]
 
 
 def _finish(w: Writer, inputs_at, outputs_at, keep) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from graphad.lower.memory import ALIGNMENT, aligned
+from graphad.spec import Dim
 
 
 class Place(NamedTuple):
@@ -22,7 +23,10 @@ def room(size) -> Any:
 
 
 def later(a, b) -> Any:
-    """The larger of two places, or what is beyond both."""
+    """The larger of two sizes; with symbolic dims what holds either, as little as is known to."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return b if isinstance(a, int) and a == 0 else a + b
+    one, other = (dict(v.terms) if isinstance(v, Dim) else {(): v} for v in (a, b))
+    if min(*one.values(), *other.values(), 0) < 0:
+        return a + b
+    return Dim({k: max(one.get(k, 0), other.get(k, 0)) for k in one | other})

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphad.compile.build import kernel_address
 from graphad.compile.functions import blas_threads, lapack_address
+from graphad.emit.kernel import Inner
 from graphad.lower.memory import aligned
 from graphad.lower.program import Product, Strips
 from graphad.lower.strips import sums_rows
@@ -16,6 +17,8 @@ from graphad.run.places import Place, later
 
 PRODUCT_SPEED = 8  # multiplications and additions in a tenth of a nanosecond
 PRODUCT_GRAIN = 16  # rows or columns that a thread has a multiple of
+PRODUCT_TABLE, PRODUCT_SCALARS = 25, 10  # words of a product's table, and behind it
+ROW_SUM_TABLE = 5
 
 
 def _gemm(code: str) -> int:
@@ -46,7 +49,7 @@ def _product_table(scope, region, kind, place_of, chunk=0):
     values = [*rows, region.n, region.m, region.k, one, b_lead, a_lead, _bits(0.0, dtype),
               c_lead]  # fmt: skip
     operands = {6: region.b, 8: region.a, 11: region.c}
-    at = len(w.data) + 25  # behind the table
+    at = len(w.data) + PRODUCT_TABLE
     scalars = iter(range(at, at + len(values)))
     for k in range(13):
         if k in operands:
@@ -108,15 +111,17 @@ def strips(scope, region, kernel) -> None:
             address, rows = w.address_of(its.source, scope.keep), its.stop // region.rows
             work += its.work
         steps.append((address, at, rows))
-    _strips_step(scope, region, steps, own, start, rooms, places[-1], work)
+    tables = strip_bytes(region, kernel)
+    _strips_step(scope, region, steps, own, start, rooms, places[-1], work, tables)
     for k, place in parts.items():
         _chunks(scope, program.regions[k], region, place)
 
 
-def _strips_step(scope, region, steps, own, start, rooms, first, work):
+def _strips_step(scope, region, steps, own, start, rooms, first, work, tables):
     w = scope.writer
     words = len(w.data) - start
-    room_bytes = aligned(8 * words) + region.program.arena_bytes
+    assert tables == aligned(8 * words)
+    room_bytes = tables + region.program.arena_bytes
     memory = Place(layout.ARENA, scope.end + first, w.relocations)
     w.arena_bytes = later(w.arena_bytes, scope.end + first + rooms * room_bytes)
     lists = []
@@ -208,6 +213,19 @@ def strips_memory(region: Strips) -> dict[int, int]:
             chunks = -(-region.rows // region.chunk)
             total += aligned(chunks * region.program.buffers[out].bytes)
     return found | {-1: total}
+
+
+def strip_bytes(region: Strips, kernel: Inner) -> int:
+    """Bytes of the tables that each thread has of its own."""
+    words = 0
+    for inner, its in zip(region.program.regions, *kernel.programs, strict=True):
+        if isinstance(inner, Product):
+            words += PRODUCT_TABLE + PRODUCT_SCALARS
+        elif sums_rows(inner, region.rows):
+            words += ROW_SUM_TABLE
+        else:
+            words += len(its.pointers) + len(its.integers)
+    return aligned(8 * words)
 
 
 def _bits(value: float, dtype) -> int:
