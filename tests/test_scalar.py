@@ -12,7 +12,7 @@ from graphad.ops.value import Value, apply
 
 UFUNCS = {}
 for _function, _implementation in list(TABLE.numpy.items()):
-    if isinstance(_function, np.ufunc):
+    if isinstance(_function, np.ufunc) and _function.signature is None:  # elementwise
         UFUNCS[_function.__name__] = _function
 
 del UFUNCS["divmod"]
@@ -203,8 +203,6 @@ def test_dtypes(name):
         arrays = [np.array([1, 2, 60], c) for c in ("i8", "i4", "u1", "u8")]
         arrays += [] if "shift" in name else [np.array([True, False, True])]
     for x in arrays:
-        if name == "reciprocal" and x.dtype.kind == "i":
-            continue  # NumPy divides integers; graphad gives floats, as `1 / x`
         count = getattr(ufunc, "nin", None) or TABLE.ops[name].arity
         args = [x / 4 if name in ("arcsin", "arccos", "arctanh") else x] * count
         want = ufunc(*args)

@@ -19,6 +19,8 @@ NEED_NUMBERS = {
     "norm", "quantile", "percentile", "median", "slogdet", "det", "solve", "trapezoid", "average",
     "take_along_axis", "array_split", "kron", "meshgrid", "column_stack", "hstack", "vstack",
     "dstack", "corrcoef", "interp", "bincount", "correlate", "convolve", "multi_dot", "matrix_power",
+    "delete", "hsplit", "insert", "matvec", "polyadd", "polyder", "polyint", "polymul", "polysub",
+    "polyval", "unstack", "vander",
 }  # fmt: skip
 
 

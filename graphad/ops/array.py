@@ -10,6 +10,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from graphad.errors import ShapeError
 from graphad.op import Op, register
@@ -190,9 +191,15 @@ structural(
 # -- concatenate ---------------------------------------------------------------------------------
 def _infer_concatenate(specs, params):
     axis = params["axis"]
+    for s in specs[1:]:
+        if s.ndim != specs[0].ndim:
+            raise ShapeError(
+                "concatenate", "numbers of axes differ", expected=str(specs[0].shape),
+                got=str(s.shape), fix="reshape the pieces first",
+            )  # fmt: skip
     dim = sum((s.shape[axis] for s in specs[1:]), specs[0].shape[axis])
     for s in specs[1:]:
-        fits = s.ndim == specs[0].ndim and all(
+        fits = all(
             same_dim(a, b)
             for k, (a, b) in enumerate(zip(s.shape, specs[0].shape, strict=True))
             if k != axis
@@ -251,7 +258,7 @@ def stack(values, axis=0) -> Value:
                 "stack", "shapes differ", expected=str(first.shape), got=str(v.shape),
                 fix="make the shapes equal, e.g. by np.broadcast_to",
             )  # fmt: skip
-    axis = axis % (first.ndim + 1)
+    axis = normalize_axis_index(axis, first.ndim + 1)
     shape = first.shape[:axis] + (1,) + first.shape[axis:]
     return add(first, "concatenate", [reshape(v, shape) for v in values], axis=axis)
 

@@ -7,7 +7,7 @@ import numpy as np
 from graphad.errors import DTypeError
 from graphad.op import TABLE
 from graphad.ops.scalar import elementwise
-from graphad.ops.value import Value, operator, promoted
+from graphad.ops.value import Value, convert, operator, promoted
 
 LOGIC = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
          "invert": "logical_not"}  # fmt: skip
@@ -20,6 +20,7 @@ def bits(name: str, *operands):
             return NotImplemented
     values = promoted(name, operands)
     if values[0].dtype.kind == "b":
+        values = values if name in LOGIC else [convert(v, "i1") for v in values]
         name = LOGIC.get(name, name)
     elif values[0].dtype.kind == "f":
         raise DTypeError(

@@ -65,6 +65,9 @@ def expanded(x: Value, key) -> list[Any]:
                 got="a float", fix="i.astype('int64')",
             )  # fmt: skip
         keys.append(k)
+    if sum(k is Ellipsis for k in keys) > 1:
+        raise GraphIndexError("indexing", "more than one ...", expected="a single ...",
+                              got=str(key)[:60], fix="leave one of them out")  # fmt: skip
     used = sum(k is not None and k is not Ellipsis for k in keys)
     if used > x.ndim:
         raise GraphIndexError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import NotCoveredError
+from graphad.errors import NotCoveredError, ShapeError
 from graphad.op import TABLE
 from graphad.ops.indexing import index
 from graphad.ops.numpy_joins import values_of
@@ -93,6 +93,10 @@ def _slopes(x, axis: int, h, edge_order: int):
     def run(a, b):
         return index(x, (slice(None),) * axis + (slice(a, b),))
 
+    if isinstance(x.shape[axis], int) and x.shape[axis] < edge_order + 1:
+        raise ShapeError("np.gradient", "too few points", got=f"{x.shape[axis]}",
+                         expected=f"{edge_order + 1} or more along axis {axis}",
+                         fix="a longer array")  # fmt: skip
     x = convert(x, x.dtype if x.dtype.kind == "f" else "f8")
     if edge_order == 2:
         first = at(0) * -1.5 + at(1) * 2.0 - at(2) * 0.5
@@ -160,7 +164,7 @@ def vecmat(x1, x2, /):
 
 
 if hasattr(np, "matvec"):  # NumPy 2.2
-    public(np.matvec, examples=["f(A234, A4)", "f(A34, A34[:2, None])"])(matvec)
+    public(np.matvec, examples=["f(A234, A4)", "f(A34, A34[:, None])"])(matvec)
     public(np.vecmat, examples=["f(A3, A34)"])(vecmat)
 
 # Those of the array API's linear algebra that are NumPy's own under another name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphad.errors import ShapeError
 from graphad.ops.array import require_static
 from graphad.ops.indexing import index
 from graphad.ops.numpy_products import matmul
@@ -220,6 +221,9 @@ def broadcast_arrays(*args, subok=False):
 def rot90(m, k=1, axes=(0, 1)):
     """As np.rot90."""
     x, turns = value(m), k % 4
+    if x.ndim < 2:
+        raise ShapeError("np.rot90", "takes two axes", expected="2 axes or more", got=f"{x.ndim}",
+                         fix="np.flip")  # fmt: skip
     if turns in (2, 3):
         x = flip(flip(x, axes[0]), axes[1])
     return swapaxes(flip(x, axes[1]), *axes) if turns in (1, 3) else x

@@ -32,6 +32,18 @@ def axes_of(x: Value, axis: Any) -> tuple[int, ...]:
     )
 
 
+def strict_axes(x: Value, axis: Any) -> tuple[int, ...]:
+    """The same for what NumPy counts elements in: there a number has no axis."""
+    if x.ndim == 0 and axis is not None:
+        normalize_axis_tuple(axis, 0)
+    return axes_of(x, axis)
+
+
+def at_least_none(count):
+    """A number of degrees of freedom, as NumPy divides by it."""
+    return apply("maximum", count, 0) if isinstance(count, Value) else max(count, 0)
+
+
 def _shaped(out, x, axes, keepdims):
     if not keepdims:
         return out
@@ -99,7 +111,9 @@ def _run_time_size(x, dim):
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     """As np.mean: the sum over the number of elements."""
     x = _averaged(value(a), dtype)
-    axes = axes_of(x, axis)
+    if x.dtype.kind != "f":  # as NumPy has it: divided, then converted
+        return convert(mean(convert(x, "f8"), axis, None, None, keepdims, where=where), x.dtype)
+    axes = strict_axes(x, axis)
     if where is not True:
         mask = convert(broadcast_to(lift(x, where), x.shape), x.dtype)
         return sum_(select(where, x, 0.0), axis, keepdims=keepdims) / sum_(
@@ -122,12 +136,12 @@ def var(
 ):
     """As np.var: the mean of squared deviations, with n - ddof in the denominator."""
     x = _averaged(value(a), dtype)
-    axes = axes_of(x, axis)
+    axes = strict_axes(x, axis)
     ddof = ddof if correction is None else correction
     centre = globals()["mean"](x, axis, keepdims=True) if mean is None else mean
     deviation = x - centre
     total = array.total(deviation * deviation, axes)
-    return _shaped(total, x, axes, keepdims) / (_count(x, axes) - ddof)
+    return _shaped(total, x, axes, keepdims) / at_least_none(_count(x, axes) - ddof)
 
 
 @public(np.std, examples=["f(A34)", "f(A34, axis=1, ddof=1)"])
@@ -194,6 +208,8 @@ argmin = public(np.argmin, examples=["f(A34)", "f(A34, axis=0, keepdims=True)"])
 @public(np.cumsum, examples=["f(A34)", "f(A34, axis=0)", "f(A34, axis=1)"])
 def cumsum(a, axis=None, dtype=None, out=None):
     """As np.cumsum."""
+    if np.ndim(a) == 0 and axis in (0, -1):
+        axis = None
     x = _summable(value(a), dtype)
     if axis is None:
         x, axis = ravel(x), 0
@@ -206,11 +222,19 @@ def diff(a, n=1, axis=-1):
     x = value(a)
     axis = normalize_axis_index(axis, x.ndim)
     ahead = (slice(None),) * axis
+    change = "not_equal" if x.dtype.kind == "b" else "sub"
     for _ in range(n):
-        x = indexing.index(x, (*ahead, slice(1, None))) - indexing.index(
-            x, (*ahead, slice(None, -1))
-        )
+        later, before = ((*ahead, slice(1, None)), (*ahead, slice(None, -1)))
+        x = apply(change, indexing.index(x, later), indexing.index(x, before))
     return x
+
+
+def _within(x: Value, bound):
+    """A Python integer as a bound that the integers' dtype holds."""
+    if type(bound) is not int or x.dtype.kind not in "iu" or x.spec.weak:
+        return bound
+    held = np.iinfo(x.dtype)
+    return int(np.clip(bound, int(held.min), int(held.max)))
 
 
 @public(np.clip, examples=["f(A34, -0.5, 0.5)", "f(A34, None, 0.3)", "f(A34, A34 - 1.0, 0.2)"])
@@ -219,6 +243,7 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
     low = a_min if min is None else min
     high = a_max if max is None else max
     x = value(a, low, high)
+    low, high = _within(x, low), _within(x, high)
     if low is not None:
         x = select(x < low, low, x)
     return x if high is None else select(x > high, high, x)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from graphad.ops.numpy_math import amax, amin, cumsum, prod, sum_
+from graphad.ops.numpy_math import amax, amin, cumsum, prod, strict_axes, sum_
 from graphad.ops.numpy_order import all_
 from graphad.ops.numpy_shape import value
 from graphad.ops.numpy_stats import cumprod
@@ -98,6 +98,7 @@ def nanmin(a, axis=None, out=None, keepdims=False):
 
 def _mean(x: Value, axis, dtype, keepdims) -> tuple[Value, Value, Value]:
     """(mean, how many numbers it is of, where there are none)."""
+    strict_axes(x, axis)
     kind = np.dtype(dtype or (x.dtype if _has_nan(x) else "f8"))
     x = convert(x, kind)
     missing, rest = _without(x, 0)

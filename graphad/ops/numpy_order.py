@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops import array, indexing, sorting
 from graphad.ops.array import scatter_add
-from graphad.ops.numpy_math import _shaped, amax, amin, axes_of, sum_
+from graphad.ops.numpy_math import _shaped, amax, amin, axes_of, strict_axes, sum_
 from graphad.ops.numpy_shape import ravel, take, value
 from graphad.ops.value import Value, add, apply, broadcast_to, convert, full, lift, public, reshape
 from graphad.ops.value import select as choose
@@ -21,7 +21,7 @@ from graphad.spec import same_dim
 # -- order ---------------------------------------------------------------------------------------
 def _ordered(a, axis, which):
     x = value(a)
-    if axis is None:
+    if axis is None or (which and x.ndim == 0 and axis in (0, -1)):
         x, axis = ravel(x), 0
     axis = normalize_axis_index(axis, x.ndim)
     out = sorting.sort(sorting.last(x, axis))[which]
@@ -144,7 +144,7 @@ def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear"
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
     """As np.median."""
     x = value(a)
-    axes = axes_of(x, axis)
+    axes = strict_axes(x, axis)
     if any(x.shape[k] == 0 for k in axes):  # of nothing it is nan
         shape = [1 if k in axes else d for k, d in enumerate(x.shape) if keepdims or k not in axes]
         return full(x, np.nan, shape, x.dtype if x.dtype.kind == "f" else np.float64)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphad.errors import NotCoveredError
+from graphad.errors import NotCoveredError, ShapeError
+from graphad.ops.array import require_static
 from graphad.ops.indexing import index
 from graphad.ops.numpy_joins import values_of
 from graphad.ops.numpy_shape import concatenate, stack, value
@@ -57,6 +58,7 @@ def polymul(a1, a2):
 def polyder(p, m=1):
     """As np.polyder."""
     x = value(p)
+    require_static("np.polyder", x.shape)
     for _ in range(m):
         powers = np.arange(x.shape[0] - 1, 0, -1)
         x = apply("mul", index(x, slice(None, -1)), lift(x, powers))
@@ -70,6 +72,7 @@ def polyint(p, m=1, k=None):
         raise NotCoveredError("np.polyint", "constants are not covered", expected="no k",
                               got="k=", fix="np.polyadd")  # fmt: skip
     x = value(p)
+    require_static("np.polyint", x.shape)
     for _ in range(m):
         powers = np.arange(x.shape[0], 0, -1)
         x = apply("div", x, lift(x, powers))
@@ -81,6 +84,9 @@ def polyint(p, m=1, k=None):
 def vander(x, N=None, increasing=False):
     """As np.vander."""
     x = value(x)
+    if x.ndim != 1:
+        raise ShapeError("np.vander", "takes a vector", expected="1 axis", got=f"{x.ndim}",
+                         fix="np.ravel")  # fmt: skip
     x = convert(x, np.promote_types(x.dtype, int))
     count = x.shape[0] if N is None else N
     columns = [full(x, 1, x.shape, x.dtype)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,18 @@ def _pair(operation, a, b):
     return promoted(operation, strong, "number")
 
 
+def _logical(product):
+    """A product of two arrays that of bools is whether any pair of them is true."""
+
+    @functools.wraps(product)
+    def call(a, b, *args, **options):
+        pair = [lift(_first_value([a, b]), x, product.__name__) for x in (a, b)]
+        out = product(a, b, *args, **options)
+        return apply("not_equal", out, 0) if all(v.dtype.kind == "b" for v in pair) else out
+
+    return call
+
+
 @public(
     np.matmul,
     examples=[
@@ -42,6 +55,7 @@ def _pair(operation, a, b):
         "f(A234, A242)",
     ],
 )
+@_logical
 def matmul(a, b, out=None):
     """As np.matmul: stacks of matrices broadcast."""
     x, y = _pair("matmul", a, b)
@@ -88,6 +102,7 @@ def _vector_product(x, y):
 
 
 @public(np.dot, examples=["f(A34, A43)", "f(A34, A4)", "f(A4, A4)", "f(A234, A43)", "f(A34, 2.0)"])
+@_logical
 def dot(a, b, out=None):
     """As np.dot: the last axis of a with the second last of b."""
     x, y = _pair("dot", a, b)
@@ -102,6 +117,7 @@ def dot(a, b, out=None):
 
 
 @public(np.inner, examples=["f(A34, A34)", "f(A4, A4)", "f(A34, A4)"])
+@_logical
 def inner(a, b):
     """As np.inner: sums over the last axes."""
     x, y = _pair("inner", a, b)
@@ -113,6 +129,7 @@ def inner(a, b):
 
 
 @public(np.outer, examples=["f(A4, A34)"])
+@_logical
 def outer(a, b, out=None):
     """As np.outer, of the flattened arguments."""
     x, y = _pair("outer", a, b)
@@ -124,6 +141,7 @@ def outer(a, b, out=None):
     np.tensordot,
     examples=["f(A34, A43, 1)", "f(A234, A34, axes=([1, 2], [0, 1]))", "f(A4, A34, 0)"],
 )
+@_logical
 def tensordot(a, b, axes: Any = 2):
     """As np.tensordot."""
     x, y = _pair("tensordot", a, b)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from graphad.errors import ShapeError
+from graphad.errors import DTypeError, ShapeError
 from graphad.ops import array, indexing
 from graphad.ops.array import cut, embed, iota, require_static, transpose
 from graphad.ops.value import (
@@ -49,8 +49,12 @@ def reshape(x, shape, order="C", copy=None):
 
 
 def _resolved(x, shape):
-    if not any(isinstance(d, int) and d == -1 for d in shape):
+    unknown = sum(isinstance(d, int) and d == -1 for d in shape)
+    if not unknown:
         return shape
+    if unknown > 1:
+        raise ShapeError("reshape", "two sizes are unknown", expected="one -1", got=str(shape),
+                         fix="write the others")  # fmt: skip
     known: Any = size_of([d for d in shape if isinstance(d, Dim) or d != -1])
     if isinstance(known, int) and isinstance(x.size, int) and (known == 0 or x.size % known):
         raise ShapeError(
@@ -175,7 +179,7 @@ def split(x, indices_or_sections, axis=0):
                 fix="give the places to cut as a list",
             )  # fmt: skip
         step = n // indices_or_sections
-        places = list(range(step, n, step))
+        places = [step * k for k in range(1, indices_or_sections)]
     else:
         places = list(indices_or_sections)
     pieces = []
@@ -202,7 +206,7 @@ def tile(x, reps):
 def repeat(x, repeats, axis=None):
     """As np.repeat; the counts are numbers."""
     x = value(x)
-    if axis is None:
+    if axis is None or (x.ndim == 0 and axis in (0, -1)):
         x, axis = ravel(x), 0
     axis = normalize_axis_index(axis, x.ndim)
     if isinstance(repeats, (int, np.integer)):
@@ -335,6 +339,11 @@ def diag(x, k=0):
 
 def _triangle(x, k, keep):
     x = value(x)
+    if x.ndim == 0:
+        raise DTypeError("np.tril", "a number has no triangle", expected="1 axis or more",
+                         got="a number", fix="np.tril of a matrix")  # fmt: skip
+    if x.ndim == 1:
+        x = broadcast(x, (x.shape[0], x.shape[0]), (1,))
     rows, columns = (iota(x, x.shape, x.ndim - 2), iota(x, x.shape, x.ndim - 1))
     return select(keep(columns - rows, k), x, full(x, 0))
 

@@ -90,7 +90,7 @@ def corrcoef(x, y=None, rowvar=True, *, dtype=None):
 def cumprod(a, axis=None, dtype=None, out=None):
     """As np.cumprod; a loop over the axis, so its derivatives are right where elements are 0."""
     x = _summable(value(a), dtype)
-    if axis is None:
+    if axis is None or (x.ndim == 0 and axis in (0, -1)):
         x, axis = ravel(x), 0
     axis = normalize_axis_index(axis, x.ndim)
     order = [axis, *[k for k in range(x.ndim) if k != axis]]

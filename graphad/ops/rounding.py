@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphad.errors import DTypeError
 from graphad.op import TABLE
 from graphad.ops.scalar import elementwise, sym
-from graphad.ops.value import Value, apply, convert, select
+from graphad.ops.value import Value, apply, convert, promoted, select
 
 FLOATS = ((-3.2, 3.2),)
 
@@ -92,18 +93,28 @@ elementwise("signbit", np.signbit,
 # -- composites ----------------------------------------------------------------------------------
 def _logaddexp2(x, y):
     # max + log2(1 + 2^-|x - y|), by log1p.
+    x, y = promoted("logaddexp2", [x, y], "float")
     scale = float(np.log(2.0))
     low = apply("logaddexp", apply("mul", x, scale), apply("mul", y, scale))
     return low * (1.0 / scale)
 
 
 TABLE.numpy[np.logaddexp2] = _logaddexp2
-TABLE.numpy[np.deg2rad] = TABLE.numpy[np.radians] = lambda x: apply("mul", x, float(np.pi / 180))
-TABLE.numpy[np.rad2deg] = TABLE.numpy[np.degrees] = lambda x: apply("mul", x, float(180 / np.pi))
+
+
+def _scaled(by: float):
+    return lambda x: apply("mul", *promoted("degrees", [x], "float"), by)
+
+
+TABLE.numpy[np.deg2rad] = TABLE.numpy[np.radians] = _scaled(float(np.pi / 180))
+TABLE.numpy[np.rad2deg] = TABLE.numpy[np.degrees] = _scaled(float(180 / np.pi))
 
 
 def rounded(x: Value, decimals: int = 0) -> Value:
     """As np.round: to so many decimals, halves to even."""
+    if x.dtype.kind == "b" and decimals:
+        raise DTypeError("np.round", "bools have no decimals", expected="numbers", got="bools",
+                         fix="x.astype(int)")  # fmt: skip
     if x.dtype.kind != "f":
         if decimals >= 0:
             return x

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from graphad.errors import DTypeError
 from graphad.op import TABLE, Op, register
 from graphad.ops.sympy_nodes import partials_of
 from graphad.ops.value import (
@@ -20,6 +21,7 @@ from graphad.ops.value import (
     batch_by_repeating,
     convert,
     full,
+    promoted,
     select,
 )
 from graphad.spec import Spec
@@ -352,9 +354,9 @@ register(
 
 # -- composites: written with the above, no rule of their own -----------------------------------
 TABLE.numpy[np.square] = lambda x: _square(x)
-TABLE.numpy[np.reciprocal] = lambda x: apply("div", 1.0, x)
-TABLE.numpy[np.positive] = lambda x: x
-TABLE.numpy[np.fabs] = lambda x: apply("abs", _as_float(x))
+TABLE.numpy[np.reciprocal] = lambda x: _reciprocal(x)
+TABLE.numpy[np.positive] = lambda x: _positive(x)
+TABLE.numpy[np.fabs] = lambda x: apply("abs", *promoted("fabs", [x], "float"))
 TABLE.numpy[np.float_power] = lambda x, y: apply("power", *[_as_double(v) for v in (x, y)])
 TABLE.numpy[np.floor] = lambda x: x if x.dtype.kind in "biu" else apply("floor", x)
 
@@ -368,6 +370,16 @@ def _as_double(x):
     return convert(x, "f8") if isinstance(x, Value) else np.asarray(x, float)
 
 
-def _as_float(x):
-    kind = getattr(x, "dtype", np.dtype(type(x))).kind
-    return convert(x, "f8") if isinstance(x, Value) and kind != "f" else x
+def _reciprocal(x):
+    if x.dtype.kind == "b":
+        x = convert(x, "i1")
+    if x.dtype.kind not in "iu":
+        return apply("div", 1.0, x)
+    return select(apply("abs", x) == 1, x, np.asarray(0, x.dtype)[()])  # of integers, an integer
+
+
+def _positive(x):
+    if x.dtype.kind == "b":
+        raise DTypeError("np.positive", "bools have no sign", expected="numbers", got="bools",
+                         fix="x.astype(int)")  # fmt: skip
+    return x

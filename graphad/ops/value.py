@@ -369,12 +369,17 @@ def _beyond_range(name: str, operands) -> Value | None:
     return None
 
 
-_BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None}
+_BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None, "sub": "", "neg": ""}
 
 
 def _on_booleans(name: str, operands) -> Value:
     """NumPy's arithmetic of bools: + is or, * is and, abs is nothing."""
     instead = _BOOLEAN[name]
+    if instead == "":
+        raise DTypeError(
+            name, "bools have no difference", expected="numbers", got="bools",
+            fix="x ^ y, or ~x",
+        )  # fmt: skip
     like = _first_value(operands)
     return lift(like, operands[0]) if instead is None else operator(instead, *operands)
 

@@ -112,7 +112,7 @@ def _innermost(error) -> Where:
     found, step = NOWHERE, error.__traceback__
     while step is not None:
         name = step.tb_frame.f_code.co_filename
-        if not name.startswith(_INTERNAL):
+        if not name.startswith(_INTERNAL) and not scipy_names.is_scipys(step.tb_frame):
             found = Where(name, step.tb_lineno)
         step = step.tb_next
     return user_line() if found is NOWHERE else found
