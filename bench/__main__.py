@@ -12,28 +12,12 @@ import tempfile
 import time
 
 from bench import graph_size, peers, report, startup
-from bench.measure import Row, measure, shown
+from bench.measure import Row, measure
 from bench.pytensor_peer import Worker
 
 HERE = pathlib.Path(__file__).parent
 OTHERS = ("startup", "size")
 ONE_THREAD = ("transcendental", "elementwise")  # measured with one thread, too
-
-
-def table(measured: list[Row]) -> list[str]:
-    """The rows of the table, in Markdown."""
-    lines = ["| row | graphad | best peer | graphad / best | target | others |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
-    for row in measured:
-        peer, seconds = row.best_peer
-        rest = [f"{n} {shown(s)}" for n, s in row.seconds.items() if n not in ("graphad", peer)]
-        met = "" if row.met else " ✗"
-        floor = f" or 1.25 {row.floor}" if row.floor else ""
-        lines.append(
-            f"| {row.name} | {shown(row.seconds['graphad'])} | {peer} {shown(seconds)} "
-            f"| {row.ratio:.2f}{met} | {row.target:g}{floor} | {', '.join(rest)} |"
-        )
-    return lines
 
 
 def on_one_thread(name: str, quick: bool) -> list[Row]:
@@ -89,7 +73,8 @@ def main() -> None:
         "versions": peers.versions(),
         "rows": [_plain(r) for r in measured], "starts": [], "sizes": [],
     }  # fmt: skip
-    print("\n".join(table(measured)))
+    if measured:
+        print("\n".join([*report.table(measured), "", *report.summary([data])]))
     if "startup" in groups and peers.module("jax"):
         data["starts"] = startup.rows(1 if chosen.quick else 3)
         data["import"] = startup.import_seconds()

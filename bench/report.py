@@ -40,6 +40,20 @@ def _rows(machine: dict) -> dict[str, Row]:
     return {r["name"]: Row(jobs={}, **r) for r in machine["rows"]}
 
 
+def table(rows: list[Row]) -> list[str]:
+    """The rows of one machine, with all peers."""
+    lines = ["| row | target | graphad | best peer | ratio | others |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        best, seconds = row.best_peer[0], row.seconds
+        rest = [f"{n} {shown(s)}" for n, s in seconds.items() if n not in ("graphad", best)]
+        lines.append(f"| {row.name} | {_target(row)} | {_cells(row)} | {', '.join(rest)} |")
+    return lines
+
+
+def _target(row: Row) -> str:
+    return f"{row.target:g}" + (f" or 1.25 {row.floor}" if row.floor else "")
+
+
 def warm(machines: list[dict]) -> list[str]:
     """The table of warm calls, a group of columns for each machine."""
     found = [_rows(m) for m in machines]
@@ -50,9 +64,8 @@ def warm(machines: list[dict]) -> list[str]:
     ]
     for name in dict.fromkeys(n for rows in found for n in rows):
         row = next(rows[name] for rows in found if name in rows)
-        floor = f" or 1.25 {row.floor}" if row.floor else ""
         cells = [_cells(rows.get(name)) for rows in found]
-        lines.append(f"| {name} | {row.target:g}{floor} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {_target(row)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -71,9 +84,9 @@ def summary(machines: list[dict]) -> list[str]:
         rows = list(_rows(m).values())
         jax = [r.seconds["graphad"] / r.seconds["jax"] for r in rows if "jax" in r.seconds]
         met = sum(r.met for r in rows)
-        against = f"{mean(jax):.2f} ({len(jax)} rows)"
-        lines.append(f"- {m['bits']} bits: warm calls, graphad / JAX in geometric mean "
-                     f"{against}; targets met {met} of {len(rows)}.")  # fmt: skip
+        against = (f"warm calls, graphad / JAX in geometric mean {mean(jax):.2f} "
+                   f"({len(jax)} rows); " if jax else "")  # fmt: skip
+        lines.append(f"- {m['bits']} bits: {against}targets met {met} of {len(rows)}.")
     return lines
 
 

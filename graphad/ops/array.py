@@ -14,7 +14,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from graphad.errors import ShapeError
 from graphad.op import Op, register
-from graphad.ops.value import Value, add, broadcast, const, convert, full, reshape, select
+from graphad.ops.value import Value, add, broadcast, const, full, reshape, select
 from graphad.spec import Spec, is_static, same_dim, size_of
 
 
@@ -246,11 +246,9 @@ def stack(values, axis=0) -> Value:
 
     Numbers are arrays of their own here, as in NumPy: 1.0 beside a float32 makes float64.
     """
-    from graphad.ops.value import _first_value, lift, promoted
+    from graphad.ops.value import arrays_of, promoted
 
-    values = list(values)
-    like = _first_value(values)
-    values = promoted("stack", [convert(v := lift(like, x, "stack"), v.dtype) for x in values])
+    values = promoted("stack", arrays_of(values, "stack"))
     first = values[0]
     for v in values:
         if len(v.shape) != len(first.shape) or not all(map(same_dim, v.shape, first.shape)):

@@ -96,6 +96,11 @@ def index(x: Value, key) -> Value:
     return _basic(x, keys)
 
 
+def along(x: Value, axis: int, key) -> Value:
+    """x indexed by the key at one axis, whole at the others."""
+    return index(x, (slice(None),) * axis + (key,))
+
+
 def _basic(x, keys):
     start, step, sizes, shape = [], [], [], []
     axis = 0

@@ -6,16 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.op import TABLE
-from graphad.ops.indexing import index
-from graphad.ops.numpy_joins import values_of
+from graphad.ops.indexing import along
 from graphad.ops.numpy_math import cumsum, diff, sum_
 from graphad.ops.numpy_products import matmul
 from graphad.ops.numpy_shape import concatenate, expand_dims, linspace, ravel, squeeze, value
 from graphad.ops.numpy_stats import cumprod
-from graphad.ops.value import apply, convert, full, lift, public, select, zeros_like
+from graphad.ops.value import apply, arrays_of, convert, full, lift, public, select, zeros_like
 
 
 @public(np.real, np.real_if_close, np.conj, examples=["f(A34)"])
@@ -62,7 +62,7 @@ def logspace(start, stop, num=50, endpoint=True, base: Any = 10.0, dtype=None, a
 @public(np.geomspace, examples=["f(A4[0] ** 2 + 1, 20.0, 5)"])
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     """As np.geomspace, of numbers of one sign."""
-    first, last = values_of([start, stop])
+    first, last = arrays_of([start, stop])
     ratio = apply("log", apply("div", last, first))
     found = apply("mul", first, apply("exp", linspace(zeros_like(ratio), ratio, num, endpoint,
                                                       axis=axis)))  # fmt: skip
@@ -75,7 +75,7 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     """As np.gradient with even spacing."""
     x = value(f)
     axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    axes = [a % x.ndim for a in axes]
+    axes = [normalize_axis_index(a, x.ndim) for a in axes]
     steps: list[Any] = list(varargs) or [1.0]
     steps = steps * len(axes) if len(steps) == 1 else steps
     if any(np.ndim(s) for s in steps):
@@ -87,11 +87,11 @@ def gradient(f, *varargs, axis=None, edge_order=1):
 
 
 def _slopes(x, axis: int, h, edge_order: int):
-    def at(k):
-        return index(x, (slice(None),) * axis + (slice(k, k + 1 if k != -1 else None),))
-
     def run(a, b):
-        return index(x, (slice(None),) * axis + (slice(a, b),))
+        return along(x, axis, slice(a, b))
+
+    def at(k):
+        return run(k, k + 1 if k != -1 else None)
 
     if isinstance(x.shape[axis], int) and x.shape[axis] < edge_order + 1:
         raise ShapeError("np.gradient", "too few points", got=f"{x.shape[axis]}",
@@ -111,14 +111,13 @@ def _slopes(x, axis: int, h, edge_order: int):
 def unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
     """As np.unwrap of floating-point angles."""
     x = value(p)
-    axis = axis % x.ndim
+    axis = normalize_axis_index(axis, x.ndim)
     step, half = diff(x, axis=axis), period / 2
     wrapped = apply("sub", apply("remainder", apply("add", step, half), period), half)
     wrapped = select(apply("logical_and", wrapped == -half, step > 0), half, wrapped)
     put_right = select(apply("abs", step) < (half if discont is None else discont), 0.0,
                        apply("sub", wrapped, step))  # fmt: skip
-    ahead = (slice(None),) * axis
-    first, rest = index(x, (*ahead, slice(0, 1))), index(x, (*ahead, slice(1, None)))
+    first, rest = along(x, axis, slice(0, 1)), along(x, axis, slice(1, None))
     return concatenate([first, apply("add", rest, cumsum(put_right, axis))], axis)
 
 
@@ -134,10 +133,10 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, out=None, include_initial=Fa
     return _running(x, cumprod, 1, axis, dtype, include_initial)
 
 
-def _running(x, along, start, axis, dtype, include_initial):
+def _running(x, running, start, axis, dtype, include_initial):
     x = value(x)
-    axis = 0 if axis is None else axis % x.ndim
-    found = along(x, axis, dtype)
+    axis = normalize_axis_index(0 if axis is None else axis, x.ndim)
+    found = running(x, axis, dtype)
     if not include_initial:
         return found
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
@@ -147,19 +146,19 @@ def _running(x, along, start, axis, dtype, include_initial):
 @public(np.linalg.vecdot, np.vecdot, examples=["f(A34, A4)", "f(A34, A34)"])
 def vecdot(x1, x2, /, *, axis=-1):
     """As np.vecdot."""
-    x, y = values_of([x1, x2])
+    x, y = arrays_of([x1, x2])
     return sum_(apply("mul", x, y), axis)
 
 
 def matvec(x1, x2, /):
     """As np.matvec."""
-    a, v = values_of([x1, x2])
+    a, v = arrays_of([x1, x2])
     return squeeze(matmul(a, expand_dims(v, -1)), -1)
 
 
 def vecmat(x1, x2, /):
     """As np.vecmat."""
-    v, a = values_of([x1, x2])
+    v, a = arrays_of([x1, x2])
     return squeeze(matmul(expand_dims(v, -2), a), -2)
 
 

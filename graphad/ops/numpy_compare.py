@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphad.ops.numpy_joins import values_of
 from graphad.ops.numpy_order import all_, any_
 from graphad.ops.numpy_shape import expand_dims, ravel, value
-from graphad.ops.value import Value, apply, full, lift, public
+from graphad.ops.value import Value, apply, arrays_of, full, lift, public
 from graphad.spec import same_dim
 
 BOTH_NAN = "f(np.where(K34 > 0, A34, np.nan), np.where(K34 > 0, A34, np.nan), equal_nan=True)"
@@ -23,14 +22,18 @@ BOTH_NAN = "f(np.where(K34 > 0, A34, np.nan), np.where(K34 > 0, A34, np.nan), eq
 )
 def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
     """As np.isclose: |a - b| <= atol + rtol |b|, or equal."""
-    x, y = values_of([a, b])
+    x, y = arrays_of([a, b])
     room = apply("add", apply("mul", apply("abs", y), rtol), atol)
     near = apply("logical_and", apply("less_equal", apply("abs", apply("sub", x, y)), room),
                  apply("isfinite", y))  # fmt: skip
-    near = apply("logical_or", near, apply("equal", x, y))
-    if equal_nan:
-        near = apply("logical_or", near, apply("logical_and", apply("isnan", x), apply("isnan", y)))
-    return near
+    return apply("logical_or", near, _equal(x, y, equal_nan))
+
+
+def _equal(x: Value, y: Value, equal_nan: bool) -> Value:
+    same = apply("equal", x, y)
+    if not equal_nan:
+        return same
+    return apply("logical_or", same, apply("logical_and", apply("isnan", x), apply("isnan", y)))
 
 
 @public(np.allclose, examples=["f(A34, A34 + 1e-9)", "f(A34, A4)"])
@@ -49,13 +52,10 @@ def allclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 )
 def array_equal(a1, a2, equal_nan=False):
     """As np.array_equal; a traced bool."""
-    x, y = values_of([a1, a2])
+    x, y = arrays_of([a1, a2])
     if x.ndim != y.ndim or not all(map(same_dim, x.shape, y.shape)):
         return lift(x, np.bool_(False))
-    same = apply("equal", x, y)
-    if equal_nan:
-        same = apply("logical_or", same, apply("logical_and", apply("isnan", x), apply("isnan", y)))
-    return all_(same)
+    return all_(_equal(x, y, equal_nan))
 
 
 @public(np.isposinf, examples=["f(A34)", "f(np.where(B34, A34, np.inf))"])
@@ -73,7 +73,7 @@ def isneginf(x, out=None):
 @public(np.isin, examples=["f(K34, [1, 2])", "f(K34, K3, invert=True)"])
 def isin(element, test_elements, assume_unique=False, invert=False, *, kind=None):
     """As np.isin, each element compared with each."""
-    x, among = values_of([element, test_elements])
+    x, among = arrays_of([element, test_elements])
     found = any_(apply("equal", expand_dims(x, -1), ravel(among)), axis=-1)
     return apply("logical_not", found) if invert else found
 

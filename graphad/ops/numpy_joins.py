@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from graphad.errors import ShapeError
 from graphad.ops.array import require_static
@@ -24,6 +25,7 @@ from graphad.ops.value import (
     Value,
     _first_value,
     apply,
+    arrays_of,
     broadcast_to,
     convert,
     lift,
@@ -31,13 +33,6 @@ from graphad.ops.value import (
     reshape,
 )
 from graphad.spec import broadcast_shapes
-
-
-def values_of(arrays) -> list[Value]:
-    """The arrays of a list as Values; numbers are arrays too, of dtypes that count."""
-    arrays = list(arrays)
-    like = _first_value(arrays)
-    return [convert(v := lift(like, a), v.dtype) for a in arrays]
 
 
 def _at_least(x: Value, rank: int) -> Value:
@@ -70,26 +65,26 @@ def atleast_3d(*arrays):
 @public(np.vstack, examples=["f([A4, A34])"])
 def vstack(tup, *, dtype=None, casting="same_kind"):
     """As np.vstack."""
-    return concatenate([_at_least(a, 2) for a in values_of(tup)], axis=0)
+    return concatenate([_at_least(a, 2) for a in arrays_of(tup)], axis=0)
 
 
 @public(np.hstack, examples=["f([A3, A4])", "f([A34, A34])"])
 def hstack(tup, *, dtype=None, casting="same_kind"):
     """As np.hstack."""
-    arrays = [_at_least(a, 1) for a in values_of(tup)]
+    arrays = [_at_least(a, 1) for a in arrays_of(tup)]
     return concatenate(arrays, axis=0 if arrays[0].ndim == 1 else 1)
 
 
 @public(np.dstack, examples=["f([A34, A34])", "f([A4, A4])"])
 def dstack(tup):
     """As np.dstack."""
-    return concatenate([_at_least(a, 3) for a in values_of(tup)], axis=2)
+    return concatenate([_at_least(a, 3) for a in arrays_of(tup)], axis=2)
 
 
 @public(np.column_stack, examples=["f([A3, A34, A3])"])
 def column_stack(tup):
     """As np.column_stack."""
-    arrays = values_of(tup)
+    arrays = arrays_of(tup)
     return concatenate([reshape(a, (a.size, 1)) if a.ndim < 2 else a for a in arrays], axis=1)
 
 
@@ -111,7 +106,7 @@ def array_split(ary, indices_or_sections, axis=0):
 )
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
     """As np.meshgrid."""
-    arrays = [ravel(a) for a in values_of(xi)]
+    arrays = [ravel(a) for a in arrays_of(xi)]
     n = len(arrays)
     order = list(range(n))
     if indexing == "xy" and n > 1:
@@ -128,7 +123,7 @@ def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
 @public(np.kron, examples=["f(A34, A43)", "f(A3, A34)"])
 def kron(a, b):
     """As np.kron."""
-    x, y = values_of([a, b])
+    x, y = arrays_of([a, b])
     rank = max(x.ndim, y.ndim)
     x, y = _at_least_by_reshape(x, rank), _at_least_by_reshape(y, rank)
     wide = reshape(x, [d for s in x.shape for d in (s, 1)])
@@ -144,7 +139,7 @@ def _at_least_by_reshape(x: Value, rank: int) -> Value:
 @public(np.vdot, examples=["f(A34, A34)", "f(A4, A4 * 2)"])
 def vdot(a, b):
     """As np.vdot: the sum of products of all elements."""
-    x, y = values_of([a, b])
+    x, y = arrays_of([a, b])
     return matmul(ravel(x), ravel(y))
 
 
@@ -167,7 +162,7 @@ def triu_indices_from(arr, k=0):
 @public(np.append, examples=["f(A4, A3)", "f(A34, A34, axis=1)", "f(A34, 2.0)"])
 def append(arr, values, axis=None):
     """As np.append."""
-    x, more = values_of([arr, values])
+    x, more = arrays_of([arr, values])
     if axis is None:
         x, more, axis = ravel(x), ravel(more), 0
     return concatenate([x, more], axis)
@@ -212,7 +207,7 @@ def hsplit(ary, indices_or_sections):
 @public(np.broadcast_arrays, examples=["f(A34, A4)[1]", "f(A3[:, None], A4)[0]"])
 def broadcast_arrays(*args, subok=False):
     """As np.broadcast_arrays."""
-    arrays = values_of(args)
+    arrays = arrays_of(args)
     shape = broadcast_shapes("broadcast_arrays", *[a.shape for a in arrays])
     return tuple(broadcast_to(a, shape, "broadcast_arrays") for a in arrays)
 
@@ -239,7 +234,8 @@ def diagflat(v, k=0):
 def rollaxis(a, axis, start=0):
     """As np.rollaxis."""
     x = value(a)
-    axis, start = axis % x.ndim, start + x.ndim if start < 0 else start
+    axis = normalize_axis_index(axis, x.ndim)
+    start = start + x.ndim if start < 0 else start
     return moveaxis(x, axis, start - 1 if axis < start else start)
 
 
@@ -265,15 +261,15 @@ def delete(arr, obj, axis=None):
 @public(np.insert, examples=["f(A4, 1, 2.0)", "f(A34, 1, A3, axis=1)", "f(A4, [0, 2], A3[:2])"])
 def insert(arr, obj, values, axis=None):
     """As np.insert; places are known while tracing."""
-    x, new = values_of([arr, values])
-    x, axis = (ravel(x), 0) if axis is None else (x, axis % x.ndim)
+    x, new = arrays_of([arr, values])
+    x, axis = (ravel(x), 0) if axis is None else (x, normalize_axis_index(axis, x.ndim))
     require_static("insert", (x.shape[axis],))
     new = convert(new, x.dtype)
     if np.ndim(obj) == 0 and new.ndim > 0 and x.ndim > 1:
         new = moveaxis(_at_least_by_reshape(new, x.ndim), 0, axis)
-    places = np.insert(np.arange(x.shape[axis]), obj, -1, axis=0)
-    if np.ndim(obj) == 0 and new.ndim == x.ndim:  # as many as there are values
-        places = np.insert(np.arange(x.shape[axis]), [obj] * new.shape[axis], -1)
+    if np.ndim(obj) == 0 and not isinstance(obj, slice) and new.ndim == x.ndim:
+        obj = [obj] * new.shape[axis]  # as many as there are values
+    places = np.insert(np.arange(x.shape[axis]), obj, -1)
     shape = (*x.shape[:axis], int(np.sum(places < 0)), *x.shape[axis + 1 :])
     whole = concatenate([x, broadcast_to(new, shape, "insert")], axis)
     order = np.where(places < 0, x.shape[axis] + np.cumsum(places < 0) - 1, places)

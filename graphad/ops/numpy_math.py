@@ -221,11 +221,10 @@ def diff(a, n=1, axis=-1):
     """As np.diff."""
     x = value(a)
     axis = normalize_axis_index(axis, x.ndim)
-    ahead = (slice(None),) * axis
     change = "not_equal" if x.dtype.kind == "b" else "sub"
     for _ in range(n):
-        later, before = ((*ahead, slice(1, None)), (*ahead, slice(None, -1)))
-        x = apply(change, indexing.index(x, later), indexing.index(x, before))
+        later, before = slice(1, None), slice(None, -1)
+        x = apply(change, indexing.along(x, axis, later), indexing.along(x, axis, before))
     return x
 
 

@@ -25,6 +25,11 @@ def _has_nan(x: Value) -> bool:
     return x.dtype.kind == "f"
 
 
+def _filled(a, neutral) -> Value:
+    x = value(a)
+    return _without(x, neutral)[1] if _has_nan(x) else x
+
+
 @public(
     np.nansum,
     examples=[
@@ -35,17 +40,13 @@ def _has_nan(x: Value) -> bool:
 )
 def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
     """As np.nansum."""
-    x = value(a)
-    x = _without(x, 0)[1] if _has_nan(x) else x
-    return sum_(x, axis, dtype, keepdims=keepdims, initial=initial, where=where)
+    return sum_(_filled(a, 0), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 @public(np.nanprod, examples=[f"f({HOLED})", f"f({HOLED}, axis=1)"])
 def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
     """As np.nanprod."""
-    x = value(a)
-    x = _without(x, 1)[1] if _has_nan(x) else x
-    return prod(x, axis, dtype, keepdims=keepdims, initial=initial, where=where)
+    return prod(_filled(a, 1), axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 @public(
@@ -54,8 +55,7 @@ def nanprod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where
 )
 def nancumsum(a, axis=None, dtype=None, out=None):
     """As np.nancumsum."""
-    x = value(a)
-    return cumsum(_without(x, 0)[1] if _has_nan(x) else x, axis, dtype)
+    return cumsum(_filled(a, 0), axis, dtype)
 
 
 @public(
@@ -64,8 +64,7 @@ def nancumsum(a, axis=None, dtype=None, out=None):
 )
 def nancumprod(a, axis=None, dtype=None, out=None):
     """As np.nancumprod."""
-    x = value(a)
-    return cumprod(_without(x, 1)[1] if _has_nan(x) else x, axis, dtype)
+    return cumprod(_filled(a, 1), axis, dtype)
 
 
 def _extreme(x: Value, which, end: float, axis, keepdims) -> Value:

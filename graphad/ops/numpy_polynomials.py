@@ -7,16 +7,25 @@ import numpy as np
 from graphad.errors import NotCoveredError, ShapeError
 from graphad.ops.array import require_static
 from graphad.ops.indexing import index
-from graphad.ops.numpy_joins import values_of
 from graphad.ops.numpy_shape import concatenate, stack, value
 from graphad.ops.numpy_stats import convolve
-from graphad.ops.value import Value, apply, convert, full, lift, public, reshape, zeros_like
+from graphad.ops.value import (
+    Value,
+    apply,
+    arrays_of,
+    convert,
+    full,
+    lift,
+    public,
+    reshape,
+    zeros_like,
+)
 
 
 @public(np.polyval, examples=["f(A4, A34)", "f(A4, 0.5)", "f([1.0, 2.0], A34)"])
 def polyval(p, x):
     """As np.polyval: Horner's scheme."""
-    p, x = values_of([p, x])
+    p, x = arrays_of([p, x])
     total = zeros_like(x)
     for k in range(p.shape[0]):
         total = apply("add", apply("mul", total, x), index(p, k))
@@ -24,7 +33,7 @@ def polyval(p, x):
 
 
 def _added(a, b, operation) -> Value:
-    x, y = [v if v.ndim else reshape(v, (1,)) for v in values_of([a, b])]
+    x, y = [v if v.ndim else reshape(v, (1,)) for v in arrays_of([a, b])]
     length = max(x.shape[0], y.shape[0])
     x, y = (_longer(v, length) for v in (x, y))
     return apply(operation, x, y)
@@ -50,7 +59,7 @@ def polysub(a1, a2):
 @public(np.polymul, examples=["f(A4, A3)"])
 def polymul(a1, a2):
     """As np.polymul, zeros of high powers included."""
-    x, y = values_of([a1, a2])
+    x, y = arrays_of([a1, a2])
     return convolve(x, y)
 
 

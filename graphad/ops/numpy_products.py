@@ -13,10 +13,9 @@ from graphad.ops.contract import contract
 from graphad.ops.numpy_math import amax, amin, axes_of, sum_
 from graphad.ops.numpy_shape import diagonal, moveaxis, ravel, value
 from graphad.ops.value import (
-    _first_value,
     apply,
+    arrays_of,
     convert,
-    lift,
     promoted,
     public,
     reshape,
@@ -27,9 +26,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def _pair(operation, a, b):
     # NumPy's products take a Python number as an array, so it is not weak.
-    like = _first_value([a, b])
-    strong = [convert(v, v.dtype) for v in (lift(like, x, operation) for x in (a, b))]
-    return promoted(operation, strong, "number")
+    return promoted(operation, arrays_of([a, b], operation), "number")
 
 
 def _logical(product):
@@ -37,9 +34,9 @@ def _logical(product):
 
     @functools.wraps(product)
     def call(a, b, *args, **options):
-        pair = [lift(_first_value([a, b]), x, product.__name__) for x in (a, b)]
         out = product(a, b, *args, **options)
-        return apply("not_equal", out, 0) if all(v.dtype.kind == "b" for v in pair) else out
+        of_bools = all(v.dtype.kind == "b" for v in arrays_of([a, b], product.__name__))
+        return apply("not_equal", out, 0) if of_bools else out
 
     return call
 

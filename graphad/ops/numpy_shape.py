@@ -184,9 +184,7 @@ def split(x, indices_or_sections, axis=0):
         places = list(indices_or_sections)
     pieces = []
     for a, b in zip([0, *places], [*places, None], strict=True):
-        key = [slice(None)] * x.ndim
-        key[axis] = slice(a, b)
-        pieces.append(indexing.index(x, tuple(key)))
+        pieces.append(indexing.along(x, axis, slice(a, b)))
     return pieces
 
 
@@ -227,7 +225,7 @@ def take(x, indices, axis=None, out=None):
     axis = normalize_axis_index(axis, x.ndim)
     if not isinstance(indices, (Value, int, np.integer)):
         indices = np.asarray(indices)
-    return indexing.index(x, (slice(None),) * axis + (indices,))
+    return indexing.along(x, axis, indices)
 
 
 @public(np.roll, examples=["f(A34, 1)", "f(A34, -1, axis=1)", "f(A34, (1, 2), axis=(0, 1))"])

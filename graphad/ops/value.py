@@ -302,6 +302,22 @@ def _first_value(operands) -> Value:
     raise TraceError("operation", "no traced value among the operands", got=operands)
 
 
+def arrays_of(operands, operation="operation") -> list[Value]:
+    """The operands as Values, for functions that take numbers as arrays: of dtypes that count."""
+    operands = list(operands)
+    like = _first_value(operands)
+    return [convert(v := lift(like, x, operation), v.dtype) for x in operands]
+
+
+def holds_traced(x, depth: int = 32) -> bool:
+    """Whether this is a traced value, or a list or an array of objects that holds one."""
+    if isinstance(x, np.ndarray):
+        return x.dtype == object and any(isinstance(i, Value) for i in x.flat)
+    if isinstance(x, (list, tuple)):
+        return depth > 0 and any(holds_traced(i, depth - 1) for i in x)
+    return isinstance(x, Value)
+
+
 def promoted(operation: str, operands, takes="same") -> list[Value]:
     """The operands as Values of one dtype."""
     like = _first_value(operands)
@@ -343,7 +359,7 @@ def operator(name: str, *operands) -> Any:
     if decided is not None:
         return decided
     values = promoted(name, operands, op.takes)
-    if name in _BOOLEAN and all(lift(values[0], x).dtype.kind == "b" for x in operands):
+    if name in _OWN_OF_BOOLS and all(lift(values[0], x).dtype.kind == "b" for x in operands):
         return _on_booleans(name, operands)
     shape = broadcast_shapes(name, *[v.shape for v in values])
     return add(values[0], name, [broadcast_to(v, shape, name) for v in values])
@@ -369,17 +385,19 @@ def _beyond_range(name: str, operands) -> Value | None:
     return None
 
 
-_BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None, "sub": "", "neg": ""}
+_BOOLEAN = {"add": "logical_or", "mul": "logical_and", "abs": None}
+_NOT_OF_BOOLS = ("sub", "neg")
+_OWN_OF_BOOLS = {*_BOOLEAN, *_NOT_OF_BOOLS}
 
 
 def _on_booleans(name: str, operands) -> Value:
     """NumPy's arithmetic of bools: + is or, * is and, abs is nothing."""
-    instead = _BOOLEAN[name]
-    if instead == "":
+    if name in _NOT_OF_BOOLS:
         raise DTypeError(
             name, "bools have no difference", expected="numbers", got="bools",
             fix="x ^ y, or ~x",
         )  # fmt: skip
+    instead = _BOOLEAN[name]
     like = _first_value(operands)
     return lift(like, operands[0]) if instead is None else operator(instead, *operands)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import traceback
 from contextlib import contextmanager
 
-import numpy as np
-
 from graphad.errors import (
     _INTERNAL,
     NOWHERE,
@@ -18,7 +16,7 @@ from graphad.errors import (
 )
 from graphad.ops import matrix_functions, special_functions
 from graphad.ops.scipy_functions import FUNCTIONS
-from graphad.ops.value import Value
+from graphad.ops.value import holds_traced
 from graphad.trace import scipy_names
 from graphad.trace.instead import instead
 from graphad.trace.tensor import ASSEMBLE
@@ -96,15 +94,7 @@ def _met_traced(error) -> bool:
     """Whether a traced value was among what one of SciPy's frames held."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     held = (v for f in frames if scipy_names.is_scipys(f) for v in f.f_locals.values())
-    return any(map(_is_traced, held))
-
-
-def _is_traced(x, depth: int = 2) -> bool:
-    if isinstance(x, np.ndarray) and x.dtype == object:
-        x = x.ravel()[:8].tolist()
-    if isinstance(x, (tuple, list)) and depth:
-        return any(_is_traced(i, depth - 1) for i in x[:8])
-    return isinstance(x, Value)
+    return any(holds_traced(v, 2) for v in held)
 
 
 def _innermost(error) -> Where:

@@ -61,6 +61,22 @@ _SCIPY = {
     "spatial.distance": "np.linalg.norm(x[:, None] - y, axis=-1), for distances of points",
 }
 
+# Of arrays, what a traced value has not, and what to write instead.
+OF_ARRAYS = {
+    "fill": "np.full_like(x, v), which makes a new array",
+    "sort": "x = np.sort(x), which makes a new array",
+    "partition": "x = np.partition(x, k), which makes a new array",
+    "resize": "np.reshape, or np.tile",
+    "tobytes": _OUTSIDE,
+    "tofile": _OUTSIDE,
+    "dump": _OUTSIDE,
+    "data": "return the value from the function: results have memory, traced values have none",
+    "view": "x.astype(dtype) for values; bits cannot be looked at as another dtype",
+    "itemset": "x = x.at[i].set(v)",
+    "put": "x = x.at[i].set(v)",
+    "byteswap": _OUTSIDE,
+}
+
 
 def _table(groups: dict[str, str]) -> dict[str, str]:
     return {name: fix for names, fix in groups.items() for name in names.split()}

@@ -16,9 +16,9 @@ import numpy as np
 
 from graphad.errors import ShapeError
 from graphad.ops.numpy_shape import broadcast_to
-from graphad.ops.value import Value, convert, lift, reshape
+from graphad.ops.value import Value, convert, holds_traced, lift, reshape
 from graphad.trace.coercion import Asked, interrupting
-from graphad.trace.stand_ins import learn
+from graphad.trace.stand_ins import learn, register, stand_in
 
 MODULES = (np, np.linalg)
 _ARRAY_FUNCTION = type(np.sum)  # of functions that look for __array_function__
@@ -27,7 +27,10 @@ _ARRAY_FUNCTION = type(np.sum)  # of functions that look for __array_function__
 def learned(namespaces: list[dict], before: int) -> bool:
     """Whether there are names to begin again with, in namespaces whose lines called NumPy with
     traced values in lists, that were not known after `before` lessons."""
-    return bool(namespaces) and learn(namespaces, _stand_ins(), before)
+    if not namespaces:
+        return False
+    _register()
+    return learn(namespaces, before)
 
 
 class _Ufunc:
@@ -57,8 +60,7 @@ class _Module(types.ModuleType):
         self.__dict__["_of"] = module
 
     def __getattr__(self, name: str):
-        found = getattr(self.__dict__["_of"], name)
-        return _by_id().get(id(found), (None, found))[1]
+        return stand_in(getattr(self.__dict__["_of"], name))
 
     def __setattr__(self, name: str, value):
         setattr(self.__dict__["_of"], name, value)
@@ -68,8 +70,8 @@ class _Module(types.ModuleType):
 
 
 @functools.lru_cache(maxsize=1)
-def _stand_ins() -> list[tuple[Any, Any]]:
-    """(what of NumPy's, what stands in)."""
+def _register() -> None:
+    """What stands in for NumPy's modules and functions."""
     found: dict[int, tuple[Any, Any]] = {id(m): (m, _Module(m)) for m in MODULES}
     for module in MODULES:
         for name in module.__all__:
@@ -78,12 +80,7 @@ def _stand_ins() -> list[tuple[Any, Any]]:
                 found[id(f)] = f, _Ufunc(f)
             elif isinstance(f, _ARRAY_FUNCTION) or (callable(f) and f in _MAKERS):
                 found[id(f)] = f, functools.wraps(f)(_asking(f))
-    return list(found.values())
-
-
-@functools.lru_cache(maxsize=1)
-def _by_id() -> dict[int, tuple[Any, Any]]:
-    return {id(original): (original, other) for original, other in _stand_ins()}
+    register(found.values())
 
 
 def _asking(f: Callable) -> Callable:
@@ -107,18 +104,12 @@ def _asking(f: Callable) -> Callable:
 
 def _whole(like: Value, x):
     """A list that holds traced values as an array, or as a list of arrays of several shapes."""
-    if not isinstance(x, (list, tuple)) or not _holds_traced(x):
+    if not isinstance(x, (list, tuple)) or not holds_traced(x):
         return x
     try:
         return lift(like, x)
     except ShapeError:
         return [_whole(like, item) for item in x]
-
-
-def _holds_traced(x) -> bool:
-    if isinstance(x, (list, tuple)):
-        return any(map(_holds_traced, x))
-    return isinstance(x, Value)
 
 
 # -- what makes arrays -----------------------------------------------------------------------------

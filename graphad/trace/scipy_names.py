@@ -12,14 +12,11 @@ import itertools
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from graphad.ops.scipy_functions import FUNCTIONS, IGNORED
-from graphad.ops.value import Value
+from graphad.ops.value import holds_traced
 from graphad.trace import pytree
-from graphad.trace.stand_ins import learn
+from graphad.trace.stand_ins import learn, register
 from graphad.trace.tensor import covered
 
 
@@ -30,7 +27,8 @@ def learned(error: Exception, before: int) -> bool:
     if not found:
         return False
     found += [vars(sys.modules[m]) for m in FUNCTIONS if m in sys.modules]
-    return learn(found, _dispatchers(), before)
+    _register()
+    return learn(found, before)
 
 
 def _callers(error: BaseException | None):
@@ -55,8 +53,8 @@ def is_scipys(frame) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _dispatchers() -> list[tuple[Callable, Callable]]:
-    """SciPy's functions, and what calls them unless an argument is traced."""
+def _register() -> None:
+    """Dispatchers for SciPy's functions."""
     import scipy.linalg
     import scipy.special  # noqa: F401
 
@@ -65,22 +63,16 @@ def _dispatchers() -> list[tuple[Callable, Callable]]:
         for name, implementation in functions.items():
             original = getattr(sys.modules[module], name)
             found.append((original, _dispatcher(original, implementation, f"{module}.{name}")))
-    return found
+    register(found)
 
 
 def _dispatcher(original: Callable, implementation: Callable, name: str) -> Callable:
     @functools.wraps(original)
     def call(*args, **kwargs):
         leaves, _ = pytree.flatten((args, kwargs))
-        if not any(map(_is_traced, leaves)):
+        if not any(map(holds_traced, leaves)):
             return original(*args, **kwargs)
         kept = {k: v for k, v in kwargs.items() if k not in IGNORED}
         return covered(name, implementation, args, kept)
 
     return call
-
-
-def _is_traced(x: Any) -> bool:
-    if isinstance(x, np.ndarray) and x.dtype == object:
-        return any(isinstance(i, Value) for i in x.flat)
-    return isinstance(x, Value)

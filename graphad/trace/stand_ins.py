@@ -16,7 +16,8 @@ from graphad.process.forks import Lock, in_child
 
 _LOCK = Lock()
 _KNOWN: list[dict] = []  # namespaces with names to put a stand-in behind
-_STAND_INS: dict[int, tuple[Any, Any]] = {}  # id -> (original, what stands in)
+_STAND_INS: dict[int, tuple[Any, Any]] = {}  # id of an original -> (it, what stands in)
+_ORIGINALS: dict[int, Any] = {}  # id of what stands in -> the original
 _TRACES: list[int] = []  # the threads of the traces under way
 _LEARNED = 0  # how often names were learned
 
@@ -55,12 +56,25 @@ def _only_own() -> None:
 in_child(_only_own)
 
 
-def learn(namespaces: Iterable[dict], pairs: Iterable[tuple[Any, Any]], before: int) -> bool:
+def register(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Declare (original, what stands in) for names that are learned from now on."""
+    with _LOCK.own:
+        for original, other in pairs:
+            if id(original) not in _STAND_INS:  # another thread was first
+                _STAND_INS[id(original)] = original, other
+                _ORIGINALS[id(other)] = original
+
+
+def stand_in(original) -> Any:
+    """What stands in for something; itself where nothing does."""
+    return _STAND_INS.get(id(original), (None, original))[1]
+
+
+def learn(namespaces: Iterable[dict], before: int) -> bool:
     """Whether there are names to begin again with that were not known after `before` lessons: of
-    originals in these namespaces, `pairs` being (original, what stands in)."""
+    registered originals in these namespaces."""
     global _LEARNED
     with _LOCK.own:
-        _STAND_INS.update({id(original): (original, other) for original, other in pairs})
         new = [n for n in namespaces if not any(n is k for k in _KNOWN) and _holds(n)]
         _KNOWN.extend(new)
         for names in new:
@@ -76,11 +90,10 @@ def _holds(names: dict) -> bool:
 def _put(names: dict) -> None:
     for name, value in list(names.items()):
         if id(value) in _STAND_INS:
-            names[name] = _STAND_INS[id(value)][1]
+            names[name] = stand_in(value)
 
 
 def _take_back(names: dict) -> None:
-    originals = {id(other): original for original, other in _STAND_INS.values()}
     for name, value in list(names.items()):
-        if id(value) in originals:  # or someone has put another there
-            names[name] = originals[id(value)]
+        if id(value) in _ORIGINALS:  # or someone has put another there
+            names[name] = _ORIGINALS[id(value)]

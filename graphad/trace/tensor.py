@@ -22,7 +22,7 @@ from graphad.ops import (
 from graphad.ops.value import Composite, Value, convert, lift, operator, zeros_like
 from graphad.spec import _needs_number
 from graphad.trace import coercion
-from graphad.trace.instead import instead
+from graphad.trace.instead import OF_ARRAYS, instead
 
 _REDUCE = {
     np.add: numpy_math.sum_,
@@ -298,28 +298,11 @@ class Tensor(Value):
         raise NoAttributeError(
             f"x.{name}", "a traced value does not have this of arrays",
             expected="attributes and methods that docs/operations.md lists", got=f"x.{name}",
-            fix=_METHODS.get(name) or function or instead(f"np.{name}"),
+            fix=OF_ARRAYS.get(name) or function or instead(f"np.{name}"),
         )  # fmt: skip
 
     def __array_namespace__(self, api_version=None):
         return np
-
-
-# Of arrays, what a traced value has not, and what to write instead.
-_METHODS = {
-    "fill": "np.full_like(x, v), which makes a new array",
-    "sort": "x = np.sort(x), which makes a new array",
-    "partition": "x = np.partition(x, k), which makes a new array",
-    "resize": "np.reshape, or np.tile",
-    "tobytes": "return the value from the function, and do it with the result",
-    "tofile": "return the value from the function, and do it with the result",
-    "dump": "return the value from the function, and do it with the result",
-    "data": "return the value from the function: results have memory, traced values have none",
-    "view": "x.astype(dtype) for values; bits cannot be looked at as another dtype",
-    "itemset": "x = x.at[i].set(v)",
-    "put": "x = x.at[i].set(v)",
-    "byteswap": "return the value from the function, and do it with the result",
-}
 
 
 def _method(name, implementation):
